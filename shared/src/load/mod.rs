@@ -1,0 +1,171 @@
+//! Where rows go: the contract of a loader and its adapters.
+//!
+//! A loader does what it is told and says what it found; everything that decides is in `run::decide`. It refuses to
+//! remember anything between calls: what it needs to know is in the target or in the run's document.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use object_store::ObjectStore;
+use object_store::path::Path;
+
+use crate::error::Result;
+use crate::model::check::CheckLine;
+use crate::model::job::{JobName, WriteMode};
+use crate::model::manifest::{PartColumns, StagedFile};
+use crate::model::run::{Outcome, RunPlan, Step};
+use crate::model::table::{TableName, TableSchema};
+use crate::model::watermark::{Life, RunId, RunNumber};
+
+#[cfg(feature = "delta")]
+pub mod delta;
+#[cfg(feature = "files")]
+pub mod files;
+
+/// A destination.
+///
+/// Promises, each tested on every adapter: every `send` may be repeated, also after its run ended, without doubling or
+/// losing a row of this or another run; after `shut_out` returned no write of the run can take effect any more;
+/// `prepare` refuses a target that another life feeds unless the plan claims it.
+#[async_trait]
+pub trait Loader: Send + Sync + fmt::Debug {
+    /// One line each about what a load needs.
+    async fn check(&self, targets: &[TableName]) -> Vec<CheckLine>;
+
+    /// Where the parts of a run are written, and what they must carry. Pure.
+    fn staging(&self, run: &RunId, target: &TableName) -> Result<StagingPlace>;
+
+    /// The steps of a load, in order, each of them re-runnable. Pure.
+    fn steps(&self, mode: WriteMode, files: usize) -> Vec<Step>;
+
+    /// What the target looks like now; `None` if there is none. Lineage columns are left out.
+    async fn describe(&self, target: &TableName) -> Result<Option<TargetTable>>;
+
+    /// Creates or alters the target as the plan says and puts down which life feeds it (rule 1).
+    async fn prepare(&self, work: &Work<'_>) -> Result<()>;
+
+    /// Does one step. Called only with a counted intent in `run.json`; `work.staging` is the name that intent holds.
+    async fn send(&self, work: &Work<'_>, step: Step) -> Result<Reply>;
+
+    /// Asks after a statement whose id is known.
+    async fn observe(&self, work: &Work<'_>, step: Step, statement: &str) -> Result<Reply>;
+
+    /// Takes the run's sources away and fences its target: no write of the run takes effect any more (rules 10, 11).
+    async fn shut_out(&self, work: &Work<'_>) -> Result<()>;
+
+    /// Drops the staging table that a committed run used, if it used one (rule 9).
+    async fn drop_staging(&self, work: &Work<'_>) -> Result<()>;
+
+    /// Fails every write on the target that began before this (rule 10).
+    async fn fence(&self, work: &Work<'_>) -> Result<()>;
+
+    /// Takes the rows of an append run out of the target again.
+    async fn retract(&self, work: &Work<'_>) -> Result<()>;
+
+    /// How many rows (or files, where rows cannot be told apart cheaply) of an append run the target holds.
+    async fn count(&self, run: &RunId, target: &TableName) -> Result<u64>;
+
+    /// Removes what no reader and no open run can need any more.
+    async fn clean(&self, request: &CleanRequest<'_>) -> Result<Cleaned>;
+
+    /// The newest commits of a target, newest first, for people.
+    async fn history(&self, target: &TableName, limit: usize) -> Result<Vec<HistoryEntry>>;
+}
+
+/// One run as a loader sees it.
+#[derive(Debug, Clone, Copy)]
+pub struct Work<'a> {
+    /// Which run; prints as the row tag.
+    pub run: &'a RunId,
+    /// Its plan.
+    pub plan: &'a RunPlan,
+    /// All files of all sealed manifests; empty where the caller does not need them (shut out).
+    pub files: &'a [StagedFile],
+    /// The staging table that `run.json` names.
+    pub staging: Option<&'a str>,
+}
+
+impl Work<'_> {
+    /// Rows of all its files.
+    pub fn rows(&self) -> u64 {
+        self.files.iter().map(|f| f.rows).sum()
+    }
+}
+
+/// Where the parts of a run go.
+#[derive(Debug, Clone)]
+pub struct StagingPlace {
+    /// The store.
+    pub store: Arc<dyn ObjectStore>,
+    /// The run's own folder in it.
+    pub folder: Path,
+    /// What the Parquet columns are called.
+    pub columns: PartColumns,
+}
+
+/// A target as it is now.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TargetTable {
+    /// Its columns.
+    pub schema: TableSchema,
+    /// The life that feeds it for a job, where one put itself down.
+    pub fed_by: BTreeMap<JobName, Life>,
+}
+
+/// What is known of a step after a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// It has taken effect.
+    Done(Outcome),
+    /// It was accepted under this id and is not done.
+    Running(String),
+    /// It ended without effect, or its fate is unknown: it may be sent again.
+    SendAgain(String),
+}
+
+/// What may be cleaned.
+#[derive(Debug)]
+pub struct CleanRequest<'a> {
+    /// The job.
+    pub job: &'a JobName,
+    /// Its life.
+    pub life: &'a Life,
+    /// Its target.
+    pub target: &'a TableName,
+    /// Data of runs up to here is no longer needed by the protocol.
+    pub ended: RunNumber,
+    /// Runs whose data must stay whatever their number.
+    pub open: Option<RunNumber>,
+    /// Files younger than this stay: a reader or a slow attempt may still need them.
+    pub keep: Duration,
+    /// Now, by the caller's clock.
+    pub now: DateTime<Utc>,
+}
+
+/// What a clean removed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Cleaned {
+    /// Objects deleted.
+    pub objects: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// One commit of a target.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct HistoryEntry {
+    /// Its version.
+    pub version: u64,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// What: `WRITE`, `MERGE`, `CREATE TABLE`, …
+    pub operation: String,
+    /// The run that made it, as its row tag.
+    pub run: Option<String>,
+    /// Rows and files, as the commit tells them.
+    pub metrics: BTreeMap<String, String>,
+}
