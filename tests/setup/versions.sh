@@ -9,6 +9,8 @@ MOTO_VERSION=5.2.5
 S3PROXY_VERSION=4.1.0
 TOXIPROXY_VERSION=2.5.0
 CARGO_DENY_VERSION=0.20.2
+SHELLCHECK_VERSION=0.11.0.1
+RUST_MIN=1.95.0
 # A new folder for a new list: the checksum of readers.txt is its version.
 READERS_VERSION=$(cksum <"$(dirname "${BASH_SOURCE[0]}")/readers.txt" | cut -d' ' -f1)
 

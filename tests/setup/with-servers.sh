@@ -27,4 +27,4 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 start_servers "${things[@]}"
 started=yes
-"$@"
+setpriv --pdeathsig TERM -- "$@"

@@ -1,0 +1,57 @@
+# `make` alone prints what there is: each target's text stands behind its `##`.
+# Everything that is installed or built lands below $(CACHE), so that a fresh clone finds it again.
+SHELL := /bin/bash
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/lakeward
+export CARGO_TARGET_DIR ?= $(CACHE)/target
+export PATH := $(PATH):$(HOME)/.cargo/bin
+SERVERS := pg azurite s3 moto s3proxy python
+WITH := tests/setup/with-servers.sh
+
+# A plain test run proves a few thousand schedules; CI sets its own count, `make soak` counts hours instead.
+export LAKEWARD_SIM_SEEDS ?= 500
+
+.PHONY: help setup demo check test bench lint deny test-matrix soak clean
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 22
+
+setup: ## install what the tests need (pinned, into ~/.cache/lakeward), skip what is there
+	@tests/setup/install.sh rust postgres azurite s3 s3proxy python-readers
+
+demo: ## a shop database copied into a Delta Lake on this machine, killed half-way, changed, counted
+	@tests/setup/install.sh rust && tests/demo/demo.sh
+
+check: ## compile everything, run nothing
+	@tests/setup/install.sh rust && cargo check --workspace --all-targets
+
+test: setup ## every test that needs no cloud account, against real servers
+	$(WITH) $(SERVERS) -- cargo test --workspace $(TEST_ARGS)
+	tests/setup/with-servers.sh python -- tests/readers/test_read_back.sh
+
+lint: ## formatting, clippy, shell syntax
+	@tests/setup/install.sh rust
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	@tests/setup/install.sh shellcheck
+	. tests/setup/versions.sh && "$$TOOLS/shellcheck-$$SHELLCHECK_VERSION/bin/shellcheck" -x -P SCRIPTDIR $$(git ls-files '*.sh') .ci/run
+
+deny: ## licences, duplicate crates, sources (builds cargo-deny once: minutes)
+	@tests/setup/install.sh rust cargo-deny
+	. tests/setup/versions.sh && "$$TOOLS/cargo-deny-$$CARGO_DENY_VERSION/bin/cargo-deny" check licenses bans sources
+
+test-matrix: ## the PostgreSQL tests against 13, 14, 16, 17 and 18
+	@tests/setup/install.sh rust pg-matrix
+	for major in 13 14 16 17 18; do echo "== PostgreSQL $$major"; $(WITH) --pg $$major pg python -- cargo test --workspace postgres || exit 1; done
+
+bench: ## PostgreSQL to Parquet, side by side with DuckDB and the server's own COPY
+	@tests/setup/install.sh rust postgres python-readers
+	cargo build --release -p lakeward-local
+	LAKEWARD_PG_OPTIONS="-c shared_buffers=2GB -c jit=off -c autovacuum=off" $(WITH) pg python -- \
+	  bash -c '"$$LAKEWARD_TEST_PYTHON" tests/bench/bench.py "$$CARGO_TARGET_DIR/release/lakeward" $(BENCH_ARGS)'
+
+soak: ## the simulation for an hour (SOAK_SECONDS=3600)
+	LAKEWARD_SIM_SECONDS=$(or $(SOAK_SECONDS),3600) cargo test --release -p lakeward-tests --test simulation -- --nocapture
+
+clean: ## forget what was built (not what was installed)
+	rm -rf "$(CARGO_TARGET_DIR)"
