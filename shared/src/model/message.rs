@@ -28,6 +28,9 @@ pub enum Message {
         /// The user lets this state take over a target that another life fed, from a position.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         take_over: Option<TakeOver>,
+        /// A tick asks: it leaves alone what somebody is at work on.
+        #[serde(default)]
+        origin: Origin,
     },
     /// Read one slice and seal its manifest.
     Extract {
@@ -53,9 +56,24 @@ pub enum Message {
     },
 }
 
+/// Who asks for a plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// A user, or another message: goes on at once with what is not sealed.
+    #[default]
+    Request,
+    /// A due slot: plans, and leaves alone what somebody is at work on.
+    Tick,
+    /// The sweep of a tick: takes up what was left, plans nothing new.
+    Sweep,
+}
+
 /// From where a job goes on that takes over a target.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TakeOver {
+    /// Unique to the request, which is done once.
+    pub request: String,
     /// The position at which the former life stopped, in the source's own text.
     pub from: Position,
 }

@@ -337,7 +337,7 @@ pub struct StepRecord {
 }
 
 /// What a step did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct Outcome {
     /// Rows that it took from the staged files.
     pub rows: u64,

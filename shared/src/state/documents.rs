@@ -49,7 +49,10 @@ impl JobState {
         Self {
             job,
             life,
-            watermark: Watermark { position, run: RunNumber(0) },
+            watermark: Watermark {
+                position,
+                run: RunNumber(0),
+            },
             schema: None,
             paused: false,
             takes_over: false,
@@ -66,7 +69,11 @@ impl JobState {
 
     /// The id of a run of this life.
     pub fn run_id(&self, run: RunNumber) -> RunId {
-        RunId { job: self.job.clone(), life: self.life.clone(), run }
+        RunId {
+            job: self.job.clone(),
+            life: self.life.clone(),
+            run,
+        }
     }
 
     /// Remembers an abandoned run and forgets the oldest.

@@ -17,7 +17,7 @@ use object_store::{Error as StoreError, ObjectStore, ObjectStoreExt, PutMode, Pu
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-pub use documents::{JobState, Lease, LastRun, RunResult, StageSummary};
+pub use documents::{JobState, LastRun, Lease, RunResult, StageSummary};
 
 use crate::error::{Error, ErrorKind, OrError, Result};
 use crate::model::ids::Ids;
@@ -117,7 +117,8 @@ impl StateStore {
         read: &Versioned<RunDocument>,
         document: &RunDocument,
     ) -> Result<Written<RunDocument>> {
-        self.replace(&paths::run(&self.root, &document.id), read, document).await
+        self.replace(&paths::run(&self.root, &document.id), read, document)
+            .await
     }
 
     /// A slice's sealed manifest.
@@ -127,7 +128,8 @@ impl StateStore {
 
     /// Seals a manifest; lost if another attempt sealed the slice first.
     pub async fn seal(&self, run: &RunId, manifest: &Manifest) -> Result<Written<Manifest>> {
-        self.create(&paths::slice(&self.root, run, &manifest.slice), manifest).await
+        self.create(&paths::slice(&self.root, run, &manifest.slice), manifest)
+            .await
     }
 
     /// The slices that are sealed, rests included, in one listing.
@@ -141,7 +143,10 @@ impl StateStore {
             .map_err(|e| busy(&e, format!("cannot list the slices of run {run}")))?;
         let slice = |o: &object_store::ObjectMeta| {
             let name = o.location.filename()?.strip_suffix(".json")?.to_owned();
-            Some(SealedSlice { id: SliceId(name), sealed_at: o.last_modified })
+            Some(SealedSlice {
+                id: SliceId(name),
+                sealed_at: o.last_modified,
+            })
         };
         let mut sealed: Vec<_> = objects.iter().filter_map(slice).collect();
         sealed.sort_by(|a, b| a.id.cmp(&b.id));
@@ -150,7 +155,9 @@ impl StateStore {
 
     /// Puts down what a run did; the first record stands.
     pub async fn create_result(&self, result: &RunResult) -> Result<()> {
-        self.create(&paths::result(&self.root, &result.id), result).await.map(|_| ())
+        self.create(&paths::result(&self.root, &result.id), result)
+            .await
+            .map(|_| ())
     }
 
     /// What a run did, if it ended.
@@ -191,8 +198,12 @@ impl StateStore {
     pub async fn delete_run(&self, run: &RunId) -> Result<u64> {
         let folder = paths::run_folder(&self.root, run);
         let doing = || format!("cannot clean the documents of run {run}");
-        let objects: Vec<_> =
-            self.store.list(Some(&folder)).try_collect().await.map_err(|e| busy(&e, doing()))?;
+        let objects: Vec<_> = self
+            .store
+            .list(Some(&folder))
+            .try_collect()
+            .await
+            .map_err(|e| busy(&e, doing()))?;
         for object in &objects {
             match self.store.delete(&object.location).await {
                 Ok(()) | Err(StoreError::NotFound { .. }) => {}
@@ -208,19 +219,32 @@ impl StateStore {
             Err(StoreError::NotFound { .. }) => return Ok(None),
             Err(e) => return Err(busy(&e, format!("cannot read state document {path}"))),
         };
-        let version = UpdateVersion { e_tag: found.meta.e_tag.clone(), version: found.meta.version.clone() };
+        let version = UpdateVersion {
+            e_tag: found.meta.e_tag.clone(),
+            version: found.meta.version.clone(),
+        };
         let written_at = found.meta.last_modified;
-        let bytes = found.bytes().await.map_err(|e| busy(&e, format!("cannot read state document {path}")))?;
+        let bytes = found
+            .bytes()
+            .await
+            .map_err(|e| busy(&e, format!("cannot read state document {path}")))?;
         let envelope: Envelope<T> = serde_json::from_slice(&bytes).or_error(ErrorKind::Config, || {
             format!("cannot understand state document {path}: it was edited by hand or written by a newer version; restore it")
         })?;
         if envelope.format > FORMAT {
             return Err(Error::new(
                 ErrorKind::Config,
-                format!("cannot use state document {path} of format {}: it was written by a newer version; upgrade", envelope.format),
+                format!(
+                    "cannot use state document {path} of format {}: it was written by a newer version; upgrade",
+                    envelope.format
+                ),
             ));
         }
-        Ok(Some(Versioned { value: envelope.value, written_at, version }))
+        Ok(Some(Versioned {
+            value: envelope.value,
+            written_at,
+            version,
+        }))
     }
 
     async fn create<T: Serialize + DeserializeOwned + Clone>(&self, path: &Path, value: &T) -> Result<Written<T>> {
@@ -248,16 +272,32 @@ impl StateStore {
         mode: PutMode,
     ) -> Result<Written<T>> {
         let written_by = self.ids.long();
-        let envelope = Envelope { format: FORMAT, written_by: written_by.clone(), value };
+        let envelope = Envelope {
+            format: FORMAT,
+            written_by: written_by.clone(),
+            value,
+        };
         let text = serde_json::to_vec_pretty(&envelope).or_error(ErrorKind::Bug, || format!("cannot write {path}"))?;
-        let options = PutOptions { mode, ..PutOptions::default() };
+        let options = PutOptions {
+            mode,
+            ..PutOptions::default()
+        };
         let refused = match self.store.put_opts(path, text.into(), options).await {
             Ok(put) => {
-                let version = UpdateVersion { e_tag: put.e_tag, version: put.version };
+                let version = UpdateVersion {
+                    e_tag: put.e_tag,
+                    version: put.version,
+                };
                 // The store's own clock is not in the answer; nothing but economy looks at the time.
-                return Ok(Written::Won(Versioned { value: value.clone(), written_at: Utc::now(), version }));
+                return Ok(Written::Won(Versioned {
+                    value: value.clone(),
+                    written_at: Utc::now(),
+                    version,
+                }));
             }
-            Err(e @ (StoreError::AlreadyExists { .. } | StoreError::Precondition { .. } | StoreError::NotFound { .. })) => {
+            Err(
+                e @ (StoreError::AlreadyExists { .. } | StoreError::Precondition { .. } | StoreError::NotFound { .. }),
+            ) => {
                 tracing::debug!(%path, "write refused: {e}");
                 None
             }
@@ -282,7 +322,11 @@ struct WrittenBy<T> {
 
 impl<T> Versioned<WrittenBy<T>> {
     fn unwrapped(self) -> Versioned<T> {
-        Versioned { value: self.value.value, written_at: self.written_at, version: self.version }
+        Versioned {
+            value: self.value.value,
+            written_at: self.written_at,
+            version: self.version,
+        }
     }
 }
 

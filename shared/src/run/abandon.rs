@@ -1,0 +1,135 @@
+//! Gives a run up: mark, shut out, abandoned, retract, raise the number. Anyone may start it at any time.
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::load::Work;
+use crate::model::message::{Message, Outgoing};
+use crate::model::run::{LoadStatus, RunDocument};
+use crate::model::watermark::RunId;
+use crate::report::EventKind;
+use crate::state::{JobState, LastRun, RunResult, StageSummary, Versioned, Written};
+
+use super::Services;
+use super::decide::{AbandonAction, AbandonCall, abandon as decide};
+
+/// One `Abandon`. Returns `Finish` when the run turns out to be committed: then it is helped to its end.
+pub(super) async fn abandon(id: &RunId, reason: &str, services: &Services) -> Result<Vec<Outgoing>> {
+    let state = &services.state;
+    let (Some(mut run), Some(mut job)) = (state.run(id).await?, state.job(&id.job).await?) else {
+        return Ok(vec![]);
+    };
+    if job.value.life != id.life {
+        return Ok(vec![]);
+    }
+    let mut call = AbandonCall::default();
+    let doing = |e: Error| e.while_doing(format!("cannot abandon run {id}"));
+    // Each turn but the last changes a document or the call; others can change the documents only as often.
+    for _ in 0..64 {
+        let work = Work {
+            run: id,
+            plan: &run.value.plan,
+            files: &[],
+            staging: run.value.load.staging.as_deref(),
+        };
+        match decide(services.rules, &run.value, job.value.watermark.run, call) {
+            AbandonAction::Stop(_) => return Ok(vec![]),
+            AbandonAction::HandToFinish => return Ok(vec![Message::Finish { run: id.clone() }.into()]),
+            AbandonAction::ShutOut => {
+                services.loader.shut_out(&work).await.map_err(doing)?;
+                call.is_shut_out = true;
+            }
+            AbandonAction::Retract => {
+                services.loader.retract(&work).await.map_err(doing)?;
+                call.is_retracted = true;
+            }
+            AbandonAction::Mark => set(&mut run, &mut job, LoadStatus::Abandoning, Some(reason), services).await?,
+            AbandonAction::MarkAbandoned => set(&mut run, &mut job, LoadStatus::Abandoned, None, services).await?,
+            AbandonAction::Raise => {
+                raise(&run.value, &mut job, services).await?;
+            }
+        }
+    }
+    Err(Error::new(
+        ErrorKind::Conflict,
+        format!("cannot abandon run {id}: others keep changing its documents"),
+    ))
+}
+
+/// One step of the status by compare-and-set; a lost one reads both documents again, the run first.
+async fn set(
+    run: &mut Versioned<RunDocument>,
+    job: &mut Versioned<JobState>,
+    status: LoadStatus,
+    reason: Option<&str>,
+    services: &Services,
+) -> Result<()> {
+    let mut next = run.value.clone();
+    next.load.status = status;
+    if let Some(reason) = reason {
+        next.load.reason = Some(reason.to_owned());
+    }
+    let id = run.value.id.clone();
+    match services.state.replace_run(run, &next).await? {
+        Written::Won(won) => *run = won,
+        Written::Lost(Some(found)) => {
+            *run = found;
+            let read = services.state.job(&id.job).await?;
+            *job = read.ok_or_else(|| Error::bug(format!("cannot find the state of job {} any more", id.job)))?;
+        }
+        Written::Lost(None) => {
+            return Err(Error::new(
+                ErrorKind::Conflict,
+                format!("cannot find run {id} any more"),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Raises the number, position unchanged; the next run reads the same window again under new names.
+async fn raise(run: &RunDocument, job: &mut Versioned<JobState>, services: &Services) -> Result<()> {
+    let id = &run.id;
+    let reason = run.load.reason.clone().unwrap_or_default();
+    let now = services.clock.now();
+    services.state.create_result(&result(run, &reason, now)).await?;
+    let mut next = job.value.clone();
+    next.watermark.run = id.run;
+    next.remember_abandoned(id.run);
+    next.last = Some(LastRun {
+        run: id.run,
+        at: now,
+        rows: 0,
+        error: Some(format!("abandoned: {reason}")),
+    });
+    match services.state.replace_job(job, &next).await? {
+        Written::Won(won) => {
+            *job = won;
+            if let Ok(source) = services.source(&run.plan.read.connection) {
+                source.release(&run.plan).await;
+            }
+            services
+                .reporter
+                .tell(&id.job, Some(id.run), EventKind::Abandoned { reason });
+        }
+        Written::Lost(Some(found)) => *job = found,
+        Written::Lost(None) => return Err(Error::bug(format!("cannot find the state of job {} any more", id.job))),
+    }
+    Ok(())
+}
+
+fn result(run: &RunDocument, reason: &str, now: chrono::DateTime<chrono::Utc>) -> RunResult {
+    let plan = &run.plan;
+    RunResult {
+        id: run.id.clone(),
+        kind: plan.kind.clone(),
+        target: plan.target.clone(),
+        window: plan.window.clone(),
+        staged: StageSummary::default(),
+        loaded: crate::model::run::Outcome::default(),
+        nulled: std::collections::BTreeMap::new(),
+        planned_at: plan.planned_at,
+        ended_at: now,
+        load_ms: 0,
+        abandoned: Some(reason.to_owned()),
+        notes: plan.notes.clone(),
+    }
+}

@@ -1,0 +1,217 @@
+//! The next action of a finish step (rules 5 to 9).
+
+use crate::load::Reply;
+use crate::model::job::WriteMode;
+use crate::model::run::{LoadStatus, Outcome, RunDocument, Step, StepRecord};
+use crate::model::watermark::RunNumber;
+
+use super::{Rule, Rules, Stop};
+
+/// What is sealed of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Sealed {
+    /// All slices and their rests are.
+    pub is_complete: bool,
+    /// Rows of all manifests.
+    pub rows: u64,
+}
+
+/// What one finish call holds besides the documents: gone when it dies, which must not matter.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct FinishCall {
+    /// The target is as the plan says.
+    pub is_prepared: bool,
+    /// The right to send one step once, taken by this call's own compare-and-set, with the staging name it named.
+    pub intent: Option<Pending>,
+    /// What the newest send or poll of this call brought.
+    pub reply: Option<(Pending, ReplySeen)>,
+    /// The staging table is gone.
+    pub is_dropped: bool,
+    /// The target is fenced.
+    pub is_fenced: bool,
+    /// The rows of runs abandoned lately were counted, and taken out if there were any (rule 15).
+    pub is_belted: bool,
+}
+
+/// A step, under the staging name of the intent that allowed it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Pending {
+    /// The step.
+    pub step: Step,
+    /// The name `run.json` held then.
+    pub staging: Option<String>,
+}
+
+/// What is known of a step after a call, as far as decisions go.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum ReplySeen {
+    /// It has taken effect.
+    Done(Outcome),
+    /// It is on its way under this id.
+    Running(String),
+    /// It may be sent again.
+    SendAgain,
+}
+
+impl From<&Reply> for ReplySeen {
+    fn from(reply: &Reply) -> Self {
+        match reply {
+            Reply::Done(outcome) => Self::Done(*outcome),
+            Reply::Running(statement) => Self::Running(statement.clone()),
+            Reply::SendAgain(_) => Self::SendAgain,
+        }
+    }
+}
+
+/// The one thing to do next.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum FinishAction {
+    /// Nothing is left to do here.
+    Stop(Stop),
+    /// The run is being given up: the abandon step goes on.
+    HandToAbandon,
+    /// Make the target what the plan says.
+    Prepare,
+    /// Count a send: `sends + 1`, for a CREATE with a fresh staging name, by compare-and-set.
+    Intend(Step),
+    /// Send the step; the intent of this call allows it once.
+    Send(Step),
+    /// Put down the statement's id, by compare-and-set.
+    RecordStatement(Step, String),
+    /// Ask after a known statement.
+    Poll(Step, String),
+    /// Come back later: a statement is still running.
+    Wait,
+    /// Come back later: a statement ended without effect and was sent in this call already.
+    Retry(Step),
+    /// Put down what a step did, by compare-and-set.
+    RecordOutcome(Step, Outcome),
+    /// Count the rows of runs abandoned lately; if there are any, take them out and say so (rule 15).
+    Belt,
+    /// A step took other rows than were staged: stop before it is committed.
+    CountsDiffer {
+        /// Rows of the manifests.
+        staged: u64,
+        /// Rows the step reports.
+        loaded: u64,
+    },
+    /// Put down `committed`, with the last outcome, by compare-and-set.
+    Commit(Option<(Step, Outcome)>),
+    /// Drop the staging table.
+    DropStaging,
+    /// Fence the target.
+    Fence,
+    /// Move the watermark, by compare-and-set: written last.
+    MoveWatermark,
+}
+
+/// Decides the next action of a finish step.
+///
+/// `watermark` is the number in the job's document, read after `run`; `steps` are the loader's for this run.
+pub fn finish(
+    rules: Rules,
+    run: &RunDocument,
+    watermark: RunNumber,
+    sealed: Sealed,
+    steps: &[Step],
+    call: &FinishCall,
+) -> FinishAction {
+    if rules.hold(Rule::LookAtWatermark) || run.load.status != LoadStatus::Open {
+        if watermark >= run.id.run {
+            return FinishAction::Stop(Stop::Ended);
+        }
+        if watermark.next() != run.id.run {
+            return FinishAction::Stop(Stop::NotNext);
+        }
+    }
+    match run.load.status {
+        LoadStatus::Abandoning | LoadStatus::Abandoned => FinishAction::HandToAbandon,
+        LoadStatus::Committed => tail(rules, run, call),
+        LoadStatus::Open if !sealed.is_complete => FinishAction::Stop(Stop::NotStaged),
+        LoadStatus::Open if sealed.rows == 0 && !zero_rows_mean_something(run) => FinishAction::Commit(None),
+        LoadStatus::Open => load(rules, run, sealed, steps, call),
+    }
+}
+
+/// An empty source empties a replaced target and closes the versions of a whole snapshot; elsewhere nothing happens.
+fn zero_rows_mean_something(run: &RunDocument) -> bool {
+    let is_whole = run.plan.window.from.is_none() && run.plan.window.to.is_none();
+    match run.plan.mode {
+        WriteMode::Replace | WriteMode::DeleteSync => true,
+        WriteMode::Scd2 => is_whole,
+        WriteMode::Append | WriteMode::Merge => false,
+    }
+}
+
+fn record(run: &RunDocument, step: Step) -> Option<&StepRecord> {
+    run.load.steps.iter().find(|r| r.step == step)
+}
+
+fn load(rules: Rules, run: &RunDocument, sealed: Sealed, steps: &[Step], call: &FinishCall) -> FinishAction {
+    let open = steps
+        .iter()
+        .position(|s| record(run, *s).and_then(|r| r.outcome).is_none());
+    let Some(at) = open else {
+        // Recorded by a call that died before it committed.
+        return commit(run, sealed, None, call);
+    };
+    if !call.is_prepared {
+        return FinishAction::Prepare;
+    }
+    let step = steps[at];
+    let recorded = record(run, step);
+    let is_current = |p: &Pending| p.step == step && p.staging == run.load.staging;
+    if let Some((_, reply)) = call.reply.as_ref().filter(|(p, _)| is_current(p)) {
+        return match reply {
+            ReplySeen::Done(outcome) if at + 1 == steps.len() => commit(run, sealed, Some((step, *outcome)), call),
+            ReplySeen::Done(outcome) => FinishAction::RecordOutcome(step, *outcome),
+            ReplySeen::Running(id) if recorded.and_then(|r| r.statement.as_ref()) == Some(id) => FinishAction::Wait,
+            ReplySeen::Running(id) => FinishAction::RecordStatement(step, id.clone()),
+            ReplySeen::SendAgain => FinishAction::Retry(step),
+        };
+    }
+    if call.intent.as_ref().is_some_and(is_current) {
+        return FinishAction::Send(step);
+    }
+    match recorded.and_then(|r| r.statement.clone()) {
+        Some(statement) => FinishAction::Poll(step, statement),
+        // Never sent, or sent with an unknown fate: both are answered by a counted send (rule 6).
+        None if rules.hold(Rule::CountedIntents) || recorded.is_none() => FinishAction::Intend(step),
+        None => FinishAction::Send(step),
+    }
+}
+
+fn commit(run: &RunDocument, sealed: Sealed, last: Option<(Step, Outcome)>, call: &FinishCall) -> FinishAction {
+    let recorded = run.load.steps.iter().filter_map(|r| Some((r.step, r.outcome?)));
+    let outcomes: Vec<(Step, Outcome)> = recorded.chain(last).collect();
+    let copied: Vec<u64> = outcomes
+        .iter()
+        .filter(|(s, _)| matches!(s, Step::Copy(_)))
+        .map(|(_, o)| o.rows)
+        .collect();
+    let applied = outcomes.iter().find(|(s, _)| *s == Step::Apply).map(|(_, o)| o.rows);
+    let loaded = applied.unwrap_or_else(|| copied.iter().sum());
+    if loaded != sealed.rows || (!copied.is_empty() && copied.iter().sum::<u64>() != sealed.rows) {
+        return FinishAction::CountsDiffer {
+            staged: sealed.rows,
+            loaded,
+        };
+    }
+    if run.plan.mode == WriteMode::Append && !call.is_belted {
+        return FinishAction::Belt;
+    }
+    FinishAction::Commit(last)
+}
+
+fn tail(rules: Rules, run: &RunDocument, call: &FinishCall) -> FinishAction {
+    if run.load.staging.is_some() && !call.is_dropped && rules.hold(Rule::DropBeforeWatermark) {
+        return FinishAction::DropStaging;
+    }
+    // Append needs none: COPY's ledger and Delta's application transaction let a second send change nothing.
+    let is_set_operation = run.plan.mode != WriteMode::Append;
+    let was_sent_again = record(run, Step::Apply).is_some_and(|r| r.sends > 1);
+    if is_set_operation && was_sent_again && !call.is_fenced && rules.hold(Rule::FenceAtCommit) {
+        return FinishAction::Fence;
+    }
+    FinishAction::MoveWatermark
+}

@@ -1,0 +1,28 @@
+//! What to do next, as pure functions from (documents, what this call has seen) to one action.
+//!
+//! No IO, no clock, no randomness: the same functions run in production, under the simulation and in the exhaustive
+//! search (`tests/`). The rule numbers are those of `docs/protocol.md`. Neighbours: the steps of `run`, which do the
+//! action and come back.
+
+mod abandon;
+mod finish;
+mod plan;
+mod rules;
+
+pub use abandon::{AbandonAction, AbandonCall, abandon};
+pub use finish::{FinishAction, FinishCall, Pending, ReplySeen, Sealed, finish};
+pub use plan::{PlanAction, PlanFound, plan};
+pub use rules::{Rule, Rules};
+
+/// Why a call ends without doing anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Stop {
+    /// The run ended: its number is at or below the watermark's.
+    Ended,
+    /// The run is not the one that starts at the watermark.
+    NotNext,
+    /// Not all of its slices are sealed.
+    NotStaged,
+    /// There is no such run.
+    Unknown,
+}

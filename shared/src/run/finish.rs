@@ -1,0 +1,413 @@
+//! Loads what is sealed and moves the watermark: a loop of one pure decision and one action.
+//!
+//! Whoever dies here leaves documents from which the next call goes on; whoever comes twice finds the work done.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::load::{Reply, Work};
+use crate::model::manifest::StagedFile;
+use crate::model::message::{Delivery, Message, Outgoing};
+use crate::model::run::{LoadStatus, Outcome, RunDocument, Step, StepRecord};
+use crate::model::watermark::RunId;
+use crate::report::EventKind;
+use crate::state::{JobState, LastRun, Lease, RunResult, Versioned, Written};
+
+use super::Services;
+use super::decide::{FinishAction, FinishCall, Pending, ReplySeen, Rule, finish as decide};
+use super::staged::Staged;
+
+/// A statement that runs is asked after this often; polling must not cost function time.
+const POLL_AFTER: Duration = Duration::from_secs(2);
+/// Longer than any single statement's polling call; a holder that died delays the next one by this much at most.
+const LEASE: chrono::TimeDelta = chrono::TimeDelta::seconds(90);
+
+/// One `Finish`. Returns itself with a delay while a statement runs, `Abandon` when the run is being given up.
+pub(super) async fn finish(id: &RunId, delivery: &Delivery, services: &Services) -> Result<Vec<Outgoing>> {
+    // The run first, then the watermark: a run whose documents were cleaned and made again is found out (rule 5).
+    let Some(run) = services.state.run(id).await? else {
+        return Ok(vec![]);
+    };
+    let Some(job) = services.state.job(&id.job).await? else {
+        return Ok(vec![]);
+    };
+    if job.value.life != id.life {
+        return Ok(vec![]);
+    }
+    let staged = match run.value.load.status {
+        LoadStatus::Abandoning | LoadStatus::Abandoned => Staged::default(),
+        LoadStatus::Open | LoadStatus::Committed => Staged::look(&services.state, &run.value).await?,
+    };
+    let files = staged.files();
+    let steps = services.loader.steps(run.value.plan.mode, files.len());
+    let call = FinishCall::default();
+    let loading = Loading {
+        services,
+        delivery,
+        staged,
+        files,
+        steps,
+        run,
+        job,
+        call,
+        began: Instant::now(),
+    };
+    loading.drive().await
+}
+
+/// One finish call at work.
+struct Loading<'a> {
+    services: &'a Services,
+    delivery: &'a Delivery,
+    staged: Staged,
+    files: Vec<StagedFile>,
+    steps: Vec<Step>,
+    run: Versioned<RunDocument>,
+    job: Versioned<JobState>,
+    call: FinishCall,
+    began: Instant,
+}
+
+impl Loading<'_> {
+    async fn drive(mut self) -> Result<Vec<Outgoing>> {
+        let id = self.run.value.id.clone();
+        let doing = |e: Error| e.while_doing(format!("cannot load run {id}"));
+        // A load has a few actions a step; more turns mean that others keep changing the documents.
+        for _ in 0..64 + 8 * self.steps.len() {
+            let sealed = self.staged.sealed();
+            let watermark = self.job.value.watermark.run;
+            let action = decide(
+                self.services.rules,
+                &self.run.value,
+                watermark,
+                sealed,
+                &self.steps,
+                &self.call,
+            );
+            match action {
+                FinishAction::Stop(_) => return Ok(vec![]),
+                FinishAction::HandToAbandon => {
+                    let reason = self.run.value.load.reason.clone().unwrap_or_default();
+                    return Ok(vec![Message::Abandon { run: id, reason }.into()]);
+                }
+                FinishAction::Wait => return Ok(vec![self.later()]),
+                FinishAction::Retry(step) => {
+                    let text = format!("cannot load run {id}: step {step} ended without effect and is sent again");
+                    return Err(Error::new(ErrorKind::WarehouseBusy, text));
+                }
+                FinishAction::CountsDiffer { staged, loaded } => {
+                    let text = format!(
+                        "cannot load run {id}: {staged} rows were staged and the target took {loaded}: it is given up and read again"
+                    );
+                    return Err(Error::new(ErrorKind::WarehouseRejected, text).run_is_lost());
+                }
+                FinishAction::Prepare if self.steps.len() > 1 && !self.take_lease().await? => {
+                    return Ok(vec![self.later()]);
+                }
+                other => self.act(other).await.map_err(doing)?,
+            }
+        }
+        Err(Error::new(
+            ErrorKind::Conflict,
+            format!("cannot load run {id}: others keep changing its documents"),
+        ))
+    }
+
+    fn later(&self) -> Outgoing {
+        Outgoing {
+            message: Message::Finish {
+                run: self.run.value.id.clone(),
+            },
+            delay: POLL_AFTER,
+        }
+    }
+
+    fn work(&self) -> Work<'_> {
+        let run = &self.run.value;
+        Work {
+            run: &run.id,
+            plan: &run.plan,
+            files: &self.files,
+            staging: run.load.staging.as_deref(),
+        }
+    }
+
+    fn tell(&self, kind: EventKind) {
+        let id = &self.run.value.id;
+        self.services.reporter.tell(&id.job, Some(id.run), kind);
+    }
+
+    async fn act(&mut self, action: FinishAction) -> Result<()> {
+        let loader = &self.services.loader;
+        match action {
+            FinishAction::Prepare => {
+                loader.prepare(&self.work()).await?;
+                self.call.is_prepared = true;
+            }
+            FinishAction::Intend(step) => self.intend(step).await?,
+            FinishAction::Send(step) => self.send(step).await?,
+            FinishAction::Poll(step, statement) => {
+                let reply = loader.observe(&self.work(), step, &statement).await?;
+                self.heard(step, &reply);
+            }
+            FinishAction::RecordStatement(step, statement) => {
+                self.change(|load| record(load, step).statement = Some(statement))
+                    .await?;
+            }
+            FinishAction::RecordOutcome(step, outcome) => {
+                self.change(|load| record(load, step).outcome = Some(outcome)).await?;
+            }
+            FinishAction::Belt => self.belt().await?,
+            FinishAction::Commit(last) => self.commit(last).await?,
+            FinishAction::DropStaging => {
+                loader.drop_staging(&self.work()).await?;
+                self.call.is_dropped = true;
+            }
+            FinishAction::Fence => {
+                loader.fence(&self.work()).await?;
+                self.call.is_fenced = true;
+            }
+            FinishAction::MoveWatermark => self.move_watermark().await?,
+            FinishAction::Stop(_)
+            | FinishAction::HandToAbandon
+            | FinishAction::Wait
+            | FinishAction::Retry(_)
+            | FinishAction::CountsDiffer { .. } => return Err(Error::bug("cannot act on an end of the loop")),
+        }
+        Ok(())
+    }
+
+    /// Takes the right to send a step once. A CREATE gets a staging name that no other CREATE will ever use (rule 3).
+    async fn intend(&mut self, step: Step) -> Result<()> {
+        let nonce = match self.services.rules.hold(Rule::StagingNonce) {
+            true => self.services.ids.short(),
+            false => "same".to_owned(),
+        };
+        let won = self
+            .change(|load| {
+                let entry = record(load, step);
+                entry.sends += 1;
+                entry.statement = None;
+                if step == Step::CreateStaging {
+                    load.staging = Some(nonce);
+                }
+            })
+            .await?;
+        if won {
+            self.call.intent = Some(Pending {
+                step,
+                staging: self.run.value.load.staging.clone(),
+            });
+            self.call.reply = None;
+        }
+        Ok(())
+    }
+
+    async fn send(&mut self, step: Step) -> Result<()> {
+        // Used up before it is used: an error below leaves an unknown fate, and the next send counts itself again.
+        self.call.intent = None;
+        let sends = self
+            .run
+            .value
+            .load
+            .steps
+            .iter()
+            .find(|r| r.step == step)
+            .map_or(0, |r| r.sends);
+        self.tell(EventKind::StepSent { step, sends });
+        let began = Instant::now();
+        let reply = self.services.loader.send(&self.work(), step).await?;
+        if let Reply::Done(outcome) = &reply {
+            self.tell(EventKind::StepDone {
+                step,
+                outcome: *outcome,
+                duration_ms: millis(began),
+            });
+        }
+        self.heard(step, &reply);
+        Ok(())
+    }
+
+    fn heard(&mut self, step: Step, reply: &Reply) {
+        if let Reply::SendAgain(why) = reply {
+            tracing::debug!(run = %self.run.value.id, %step, "ended without effect: {why}");
+        }
+        let pending = Pending {
+            step,
+            staging: self.run.value.load.staging.clone(),
+        };
+        self.call.reply = Some((pending, ReplySeen::from(reply)));
+    }
+
+    /// Rows of a run that was given up must not be there; a statement that no fence closes may have brought them.
+    async fn belt(&mut self) -> Result<()> {
+        let (loader, plan) = (&self.services.loader, &self.run.value.plan);
+        for number in &self.job.value.abandoned {
+            let id = self.job.value.run_id(*number);
+            let rows = loader.count(&id, &plan.target).await?;
+            if rows > 0 {
+                tracing::warn!(run = %id, rows, "rows of an abandoned run had come back; they are taken out again");
+                loader
+                    .retract(&Work {
+                        run: &id,
+                        plan,
+                        files: &[],
+                        staging: None,
+                    })
+                    .await?;
+            }
+        }
+        self.call.is_belted = true;
+        Ok(())
+    }
+
+    async fn commit(&mut self, last: Option<(Step, Outcome)>) -> Result<()> {
+        let won = self
+            .change(|load| {
+                if let Some((step, outcome)) = last {
+                    record(load, step).outcome = Some(outcome);
+                }
+                load.status = LoadStatus::Committed;
+            })
+            .await?;
+        if won {
+            self.tell(EventKind::Committed {
+                outcome: self.outcome(),
+            });
+        }
+        Ok(())
+    }
+
+    fn outcome(&self) -> Outcome {
+        let steps = &self.run.value.load.steps;
+        steps.last().and_then(|r| r.outcome).unwrap_or_default()
+    }
+
+    /// Changes the load part of `run.json` by compare-and-set. A lost one reads both documents again, the run first.
+    async fn change(&mut self, change: impl FnOnce(&mut crate::model::run::LoadRecord)) -> Result<bool> {
+        let mut next = self.run.value.clone();
+        change(&mut next.load);
+        let id = next.id.clone();
+        match self.services.state.replace_run(&self.run, &next).await? {
+            Written::Won(won) => {
+                self.run = won;
+                return Ok(true);
+            }
+            Written::Lost(Some(found)) => self.run = found,
+            Written::Lost(None) => {
+                return Err(Error::new(
+                    ErrorKind::Conflict,
+                    format!("cannot find run {id} any more"),
+                ));
+            }
+        }
+        let job = self.services.state.job(&id.job).await?;
+        self.job = job.ok_or_else(|| Error::bug(format!("cannot find the state of job {} any more", id.job)))?;
+        Ok(false)
+    }
+
+    async fn move_watermark(&mut self) -> Result<()> {
+        let run = &self.run.value;
+        let (id, plan) = (&run.id, &run.plan);
+        let now = self.services.clock.now();
+        let result = self.result(now);
+        self.services.state.create_result(&result).await?;
+        let mut next = self.job.value.clone();
+        next.watermark.position.clone_from(&plan.position_after);
+        next.watermark.run = id.run;
+        next.schema = Some(plan.schema.clone());
+        next.takes_over = false;
+        if let crate::model::run::RunKind::Reload(reload) = &plan.kind {
+            next.remember_reload(reload.request.clone());
+        }
+        next.last = Some(LastRun {
+            run: id.run,
+            at: now,
+            rows: result.staged.rows,
+            error: None,
+        });
+        match self.services.state.replace_job(&self.job, &next).await? {
+            Written::Won(won) => {
+                self.tell(EventKind::WatermarkMoved {
+                    position: won.value.watermark.position.clone(),
+                });
+                self.tell(EventKind::Finished {
+                    result: Box::new(result),
+                });
+                if let Ok(source) = self.services.source(&plan.read.connection) {
+                    source.release(plan).await;
+                }
+                self.job = won;
+            }
+            Written::Lost(Some(found)) => self.job = found,
+            Written::Lost(None) => return Err(Error::bug(format!("cannot find the state of job {} any more", id.job))),
+        }
+        Ok(())
+    }
+
+    fn result(&self, now: chrono::DateTime<chrono::Utc>) -> RunResult {
+        let run = &self.run.value;
+        let mut nulled = BTreeMap::new();
+        for (column, count) in self.staged.manifests.iter().flat_map(|m| &m.nulled) {
+            *nulled.entry(column.clone()).or_insert(0) += count;
+        }
+        RunResult {
+            id: run.id.clone(),
+            kind: run.plan.kind.clone(),
+            target: run.plan.target.clone(),
+            window: run.plan.window.clone(),
+            staged: self.staged.summary(),
+            loaded: self.outcome(),
+            nulled,
+            planned_at: run.plan.planned_at,
+            ended_at: now,
+            load_ms: millis(self.began),
+            abandoned: None,
+            notes: run.plan.notes.clone(),
+        }
+    }
+
+    /// One committer a target at a time, for economy: nothing is unsafe without it (rule 14). A loader whose load is
+    /// one commit has no use for it.
+    async fn take_lease(&self) -> Result<bool> {
+        let now = self.services.clock.now();
+        let target = self.run.value.plan.target.clone();
+        let read = self.services.state.lease(&target).await?;
+        let holder = self.delivery.attempt.clone();
+        let is_free = read
+            .as_ref()
+            .is_none_or(|l| l.value.until <= now || l.value.holder == holder);
+        if !is_free {
+            return Ok(false);
+        }
+        let lease = Lease {
+            target,
+            holder,
+            until: now + LEASE,
+        };
+        Ok(matches!(
+            self.services.state.take_lease(read.as_ref(), &lease).await?,
+            Written::Won(_)
+        ))
+    }
+}
+
+fn record(load: &mut crate::model::run::LoadRecord, step: Step) -> &mut StepRecord {
+    let at = load.steps.iter().position(|r| r.step == step).unwrap_or_else(|| {
+        load.steps.push(StepRecord {
+            step,
+            sends: 0,
+            statement: None,
+            outcome: None,
+        });
+        load.steps.len() - 1
+    });
+    &mut load.steps[at]
+}
+
+fn millis(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
