@@ -1,0 +1,100 @@
+//! Azure Blob Storage and ADLS Gen2, by `az://container/prefix` or `abfss://container@account…/prefix`.
+//!
+//! It refuses to fall from one kind of credential to another: the configured one is used, or the error says so.
+
+use std::sync::Arc;
+
+use object_store::azure::{MicrosoftAzureBuilder, split_sas};
+
+use super::{OpenStore, authority_and_root, client_options, retry_config};
+use crate::config::{StoreAuth, StoreConfig};
+use crate::error::{Error, ErrorKind, OrError, Result};
+use crate::secrets::{Providers, resolve};
+
+pub(super) async fn open(config: &StoreConfig, rest: &str, secrets: &Providers) -> Result<OpenStore> {
+    let (authority, root) = authority_and_root(config, rest)?;
+    let (container, account) = match authority.split_once('@') {
+        Some((container, host)) => (container, host.split_once('.').map(|(account, _)| account)),
+        None => (authority, config.account.as_deref()),
+    };
+    let account = account.or(config.account.as_deref()).ok_or_else(|| {
+        Error::new(
+            ErrorKind::Config,
+            format!(
+                "cannot open store '{}': no storage account is named; set account = \"…\" or write \
+                 abfss://container@account.dfs.core.windows.net/prefix",
+                config.url
+            ),
+        )
+    })?;
+    let mut builder = with_auth(config, secrets).await?;
+    if let Some(endpoint) = &config.endpoint {
+        builder = builder.with_endpoint(endpoint.trim_end_matches('/').to_owned());
+    }
+    let store = builder
+        .with_container_name(container)
+        .with_account(account)
+        .with_retry(retry_config())
+        .with_client_options(client_options(config))
+        .build()
+        .or_error(ErrorKind::Config, || {
+            format!(
+                "cannot open store '{}': the account or its credentials are not complete",
+                config.url
+            )
+        })?;
+    Ok(OpenStore {
+        store: Arc::new(store),
+        root,
+    })
+}
+
+async fn with_auth(config: &StoreConfig, secrets: &Providers) -> Result<MicrosoftAzureBuilder> {
+    let plain = MicrosoftAzureBuilder::new();
+    Ok(match &config.auth {
+        // The platform's chain: AZURE_… variables, workload identity, then the managed identity. IDENTITY_ENDPOINT of
+        // Azure Functions reaches object_store only in this way.
+        StoreAuth::Ambient => MicrosoftAzureBuilder::from_env(),
+        StoreAuth::AccountKey(key) => plain
+            .with_access_key(resolve(key, secrets).await?.reveal())
+            .with_credential_type("access_key"),
+        StoreAuth::Sas(sas) => {
+            let sas = resolve(sas, secrets).await?;
+            let pairs = split_sas(sas.reveal().trim_start_matches('?')).map_err(|_| {
+                // The cause would repeat the token.
+                Error::new(
+                    ErrorKind::Config,
+                    format!(
+                        "cannot open store '{}': the shared access signature is not a query string (sv=…&sig=…)",
+                        config.url
+                    ),
+                )
+            })?;
+            plain.with_sas_authorization(pairs).with_credential_type("sas_token")
+        }
+        StoreAuth::ServicePrincipal {
+            tenant,
+            client_id,
+            client_secret,
+        } => plain
+            .with_client_secret_authorization(client_id, resolve(client_secret, secrets).await?.reveal(), tenant)
+            .with_credential_type("client_secret"),
+        StoreAuth::ManagedIdentity { client_id } => {
+            let builder = MicrosoftAzureBuilder::from_env().with_credential_type("managed_identity");
+            match client_id {
+                Some(client_id) => builder.with_client_id(client_id),
+                None => builder,
+            }
+        }
+        StoreAuth::AccessKey { .. } => {
+            return Err(Error::new(
+                ErrorKind::Config,
+                format!(
+                    "cannot open store '{}': a key pair is for s3://; give account_key, sas, a service principal or a \
+                     managed identity",
+                    config.url
+                ),
+            ));
+        }
+    })
+}
