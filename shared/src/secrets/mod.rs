@@ -2,6 +2,10 @@
 //!
 //! A resolved secret prints as `***` wherever it is printed by mistake. It refuses to be serialised.
 
+mod resolve;
+
+pub use resolve::resolve;
+
 use std::fmt;
 use std::sync::Arc;
 

@@ -66,7 +66,10 @@ fn meaning(error: &StoreError) -> (ErrorKind, &'static str) {
         StoreError::InvalidPath { .. } | StoreError::UnknownConfigurationKey { .. } => {
             (ErrorKind::Bug, "the name or setting is not one that the store takes")
         }
-        _ => (ErrorKind::StorageBusy, "the store did not answer as it should; it is tried again"),
+        _ => (
+            ErrorKind::StorageBusy,
+            "the store did not answer as it should; it is tried again",
+        ),
     }
 }
 
@@ -94,7 +97,10 @@ mod tests {
         };
         let full = failure(generic(io::ErrorKind::StorageFull), "folder /data", "write part p");
         assert_eq!(full.kind(), ErrorKind::StorageBusy);
-        assert!(full.to_string().contains("cannot write part p in folder /data: no space is left"));
+        assert!(
+            full.to_string()
+                .contains("cannot write part p in folder /data: no space is left")
+        );
         let closed = failure(generic(io::ErrorKind::PermissionDenied), "folder /data", "write part p");
         assert_eq!(closed.kind(), ErrorKind::Access);
     }

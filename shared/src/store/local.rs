@@ -269,7 +269,9 @@ fn swap_in(file: &FsPath, staged: &FsPath, written: &File, expected: Option<&str
     }
     // An ETag is made of inode, time and size. Inodes come back and the kernel's clock ticks in milliseconds, so a
     // document that is replaced twice in one tick could look like what it was: time must go on from version to version.
-    let after = now.and_then(|now| now.modified().ok()).map(|t| t + Duration::from_micros(1));
+    let after = now
+        .and_then(|now| now.modified().ok())
+        .map(|t| t + Duration::from_micros(1));
     let time = after.map_or_else(SystemTime::now, |after| after.max(SystemTime::now()));
     written.set_modified(time).map_err(fail)?;
     let e_tag = e_tag(&written.metadata().map_err(fail)?);
@@ -306,7 +308,11 @@ impl FolderLock {
     fn take(folder: &FsPath) -> io::Result<Self> {
         let path = folder.join(LOCK_FILE);
         loop {
-            let held = OpenOptions::new().create(true).truncate(false).write(true).open(&path)?;
+            let held = OpenOptions::new()
+                .create(true)
+                .truncate(false)
+                .write(true)
+                .open(&path)?;
             held.lock()?;
             // Whoever deleted the last document took the lock file with it: a lock on a file that is gone is none.
             if is_same_file(&held, &path) {

@@ -61,7 +61,10 @@ fn open_local(config: &StoreConfig, rest: &str) -> Result<OpenStore> {
     if config.auth != StoreAuth::Ambient {
         return Err(Error::new(
             ErrorKind::Config,
-            format!("cannot open store '{}': a local folder takes no credentials; remove them", config.url),
+            format!(
+                "cannot open store '{}': a local folder takes no credentials; remove them",
+                config.url
+            ),
         ));
     }
     let folder = if config.url.contains("://") {
@@ -182,7 +185,9 @@ mod tests {
     async fn a_plain_folder_and_a_file_url_are_the_same_and_are_created() {
         let dir = tempfile::tempdir().unwrap();
         let folder = dir.path().join("a b").join("lake");
-        let plain = open(&config(folder.to_str().unwrap()), &Providers::new()).await.unwrap();
+        let plain = open(&config(folder.to_str().unwrap()), &Providers::new())
+            .await
+            .unwrap();
         assert!(folder.is_dir());
         let url = format!("file://{}", folder.to_str().unwrap().replace(' ', "%20"));
         let by_url = open(&config(&url), &Providers::new()).await.unwrap();

@@ -47,7 +47,10 @@ pub async fn probe_once(store: &dyn ObjectStore, root: &Path) -> Result<()> {
 
 /// Tries both primitives, alone and in races, and refuses the store if a promise is broken.
 pub async fn probe(store: &dyn ObjectStore, root: &Path) -> Result<()> {
-    let folder = root.clone().join("probe").join(format!("{:016x}", rand::random::<u64>()));
+    let folder = root
+        .clone()
+        .join("probe")
+        .join(format!("{:016x}", rand::random::<u64>()));
     let verdict = try_all(store, &folder).await;
     // What stays behind is small, and a store whose identity may not delete is still a store.
     for name in names() {
@@ -66,7 +69,10 @@ async fn try_all(store: &dyn ObjectStore, folder: &Path) -> Result<()> {
         let path = folder.clone().join(format!("race-{round}"));
         let created = race(store, &path, "create if absent", || PutMode::Create).await?;
         let version = created.version;
-        race(store, &path, "replace if unchanged", || PutMode::Update(version.clone())).await?;
+        race(store, &path, "replace if unchanged", || {
+            PutMode::Update(version.clone())
+        })
+        .await?;
     }
     Ok(())
 }
@@ -74,14 +80,30 @@ async fn try_all(store: &dyn ObjectStore, folder: &Path) -> Result<()> {
 /// One writer: conditions are looked at, and a new content is a new version.
 async fn alone(store: &dyn ObjectStore, path: &Path) -> Result<()> {
     let (first, second, third) = (body(1), body(2), body(3));
-    let first = ours(store, document::create(store, path, first).await?, "the first create was refused")?;
+    let first = ours(
+        store,
+        document::create(store, path, first).await?,
+        "the first create was refused",
+    )?;
     if matches!(document::create(store, path, second.clone()).await?, Written::Ours(_)) {
-        return Err(refused(store, "create if absent", "an object that exists was created again"));
+        return Err(refused(
+            store,
+            "create if absent",
+            "an object that exists was created again",
+        ));
     }
     let replaced = document::replace(store, path, second, first.clone()).await?;
-    let second = ours(store, replaced, "a replacement of the version that was there was refused")?;
+    let second = ours(
+        store,
+        replaced,
+        "a replacement of the version that was there was refused",
+    )?;
     if second.e_tag.is_none() || second.e_tag == first.e_tag {
-        return Err(refused(store, "replace if unchanged", "another content has the same ETag or none"));
+        return Err(refused(
+            store,
+            "replace if unchanged",
+            "another content has the same ETag or none",
+        ));
     }
     if matches!(document::replace(store, path, third, first).await?, Written::Ours(_)) {
         return Err(refused(store, "replace if unchanged", "a stale ETag was accepted"));
@@ -97,12 +119,7 @@ fn ours(store: &dyn ObjectStore, written: Written, broken: &str) -> Result<Updat
 }
 
 /// Writers that are released together; exactly one may win.
-async fn race(
-    store: &dyn ObjectStore,
-    path: &Path,
-    promise: &str,
-    mode: impl Fn() -> PutMode,
-) -> Result<Document> {
+async fn race(store: &dyn ObjectStore, path: &Path, promise: &str, mode: impl Fn() -> PutMode) -> Result<Document> {
     let bodies: Vec<Bytes> = (0..WRITERS).map(body).collect();
     let writers = bodies.iter().map(|body| {
         let options = PutOptions::from(mode());
@@ -126,21 +143,24 @@ async fn race(
         _ => false,
     };
     if !is_one {
-        let seen = format!("{} of {WRITERS} writers at one moment were told that they won", accepted.len());
+        let seen = format!(
+            "{} of {WRITERS} writers at one moment were told that they won",
+            accepted.len()
+        );
         return Err(refused(store, promise, &seen));
     }
-    if !bodies.contains(&winner.body) {
-        return Err(refused(store, promise, "no writer won although all saw the same version"));
+    if bodies.contains(&winner.body) {
+        return Ok(winner);
     }
-    for error in replies.into_iter().filter_map(Result::err) {
-        if matches!(error, StoreError::PermissionDenied { .. } | StoreError::Unauthenticated { .. }) {
-            return Err(failure(error, store, &format!("try out {promise}")));
-        }
-        if matches!(error, StoreError::NotImplemented { .. } | StoreError::NotSupported { .. }) {
-            return Err(refused(store, promise, "the client has no such write for it").because(error));
-        }
+    let says_lost = |e: &StoreError| matches!(e, StoreError::AlreadyExists { .. } | StoreError::Precondition { .. });
+    match replies.into_iter().filter_map(Result::err).find(|e| !says_lost(e)) {
+        Some(error) => Err(failure(error, store, &format!("try out {promise}"))),
+        None => Err(refused(
+            store,
+            promise,
+            "no writer won although all saw the same version",
+        )),
     }
-    Ok(winner)
 }
 
 fn body(writer: usize) -> Bytes {

@@ -42,9 +42,7 @@ pub(super) async fn open(config: &StoreConfig, rest: &str, secrets: &Providers) 
     }
     builder = match &config.endpoint {
         // Private servers rarely resolve a host name per bucket: path style, as object_store does it by itself.
-        Some(endpoint) => builder
-            .with_endpoint(endpoint)
-            .with_virtual_hosted_style_request(false),
+        Some(endpoint) => builder.with_endpoint(endpoint).with_virtual_hosted_style_request(false),
         None => builder.with_virtual_hosted_style_request(!bucket.contains('.')),
     };
     let store = builder
@@ -56,7 +54,10 @@ pub(super) async fn open(config: &StoreConfig, rest: &str, secrets: &Providers) 
         .with_client_options(client_options(config))
         .build()
         .or_error(ErrorKind::Config, || {
-            format!("cannot open store '{}': the bucket or its credentials are not complete", config.url)
+            format!(
+                "cannot open store '{}': the bucket or its credentials are not complete",
+                config.url
+            )
         })?;
     Ok(OpenStore {
         store: Arc::new(store),
