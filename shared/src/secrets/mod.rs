@@ -1,15 +1,24 @@
 //! Secrets by reference: `${env:NAME}` and `${file:PATH}` in the configuration, resolved when they are needed.
 //!
-//! A resolved secret prints as `***` wherever it is printed by mistake. It refuses to be serialised.
+//! A resolved secret prints as `***` wherever it is printed by mistake. It refuses to be serialised. Neighbours:
+//! `reference` reads the texts, `resolve` puts them together, one file for each provider.
 
+#[cfg(test)]
+mod contract;
+mod env;
+mod file;
+mod reference;
 mod resolve;
-
-pub use resolve::resolve;
 
 use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+
+pub use env::EnvSecrets;
+pub use file::FileSecrets;
+pub use reference::{Reference, SCHEMES};
+pub use resolve::resolve;
 
 use crate::error::Result;
 
@@ -41,6 +50,9 @@ impl fmt::Debug for Secret {
 
 /// Where secrets come from. Each provider answers for one scheme (`env`, `file`, later `keyvault`, `aws`,
 /// `databricks`).
+///
+/// Promises, each tested on every provider: a secret comes back byte for byte, less one line end at the end of a file;
+/// what is not there is an error that names it and the remedy; no text of an error holds what was found.
 #[async_trait]
 pub trait Secrets: Send + Sync + fmt::Debug {
     /// The word before the colon.
