@@ -2,11 +2,18 @@
 //!
 //! The stager writes files under names that are never used twice and says what it wrote; it refuses to seal (that is
 //! `state`'s create-only document) and to load. Memory stays within one byte budget over reader, encoder, uploader.
+//!
+//! Three workers, bounded channels between them: `feed` polls the source and decides where a read that runs out of
+//! time is cut (`cut`); `encode` makes Parquet on a thread of its own (`columns` says what is in a file, `statistics`
+//! what its footer tells); `upload` sends chunks while the next ones are encoded. Feed and upload are polled by the
+//! caller's task, so any executor will do.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use object_store::ObjectStore;
 use object_store::path::Path;
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::error::{Error, Result};
@@ -14,6 +21,13 @@ use crate::model::batch::BatchStream;
 use crate::model::manifest::{Manifest, PartColumns};
 use crate::model::run::{RunPlan, Slice};
 use crate::model::watermark::RunId;
+
+mod columns;
+mod cut;
+mod encode;
+mod feed;
+mod statistics;
+mod upload;
 
 /// What one attempt at a slice stages.
 #[derive(Debug)]
@@ -56,6 +70,33 @@ impl Default for StageLimits {
     }
 }
 
+/// How the budget is shared out. A batch is counted five times (being read, waiting, being encoded, and pinned twice
+/// by slices of it that are held back at a cut), a chunk four times (being filled, waiting, two under way).
+impl StageLimits {
+    /// 6 MiB of the default: large enough that a batch's fixed costs vanish, small beside what is encoded.
+    fn batch_bytes(&self) -> usize {
+        self.budget_bytes / 16
+    }
+
+    /// Encoded pages, dictionaries and compressors of the row group in progress.
+    fn row_group_bytes(&self) -> usize {
+        self.budget_bytes / 4
+    }
+
+    /// Rows of one key that are held in memory before they get parts of their own.
+    fn held_bytes(&self) -> usize {
+        self.budget_bytes / 16
+    }
+
+    /// S3 takes no chunk below 5 MiB; above 8 MiB nothing is won, and 10,000 of them make a part of 80 GB.
+    fn chunk_bytes(&self) -> usize {
+        (self.budget_bytes / 12).clamp(5 << 20, 8 << 20)
+    }
+}
+
+/// Chunks of one part that are under way at once: enough to hide one answer's latency behind the next chunk.
+const UPLOADS_AT_ONCE: usize = 2;
+
 /// Writes parts.
 #[derive(Debug, Clone)]
 pub struct Stager {
@@ -70,17 +111,64 @@ impl Stager {
 
     /// About how many bytes of Arrow memory a source's batch may take.
     pub fn batch_bytes(&self) -> usize {
-        self.limits.budget_bytes / 16
+        self.limits.batch_bytes()
     }
 
     /// Writes the stream as parts and returns what to seal. `on_progress` is told rows and encoded bytes as they grow.
+    ///
+    /// When the future is dropped in mid-write, unfinished uploads stay with the store until its lifecycle rule for
+    /// incomplete uploads; after an error they are aborted here.
     pub async fn write(
         &self,
         request: &StageRequest<'_>,
         stream: BatchStream,
         on_progress: &(dyn Fn(u64, u64) + Sync),
     ) -> Result<Manifest> {
-        let _ = (request, stream, on_progress);
-        Err(Error::bug("not written yet"))
+        let begun = std::time::Instant::now();
+        let stem = format!("{}-{}", request.slice.id, request.attempt);
+        let is_clean = |c: char| c.is_ascii_alphanumeric() || c == '-';
+        if !stem.chars().all(is_clean) {
+            return Err(Error::bug(format!("cannot name parts '{stem}': not a file name")));
+        }
+        let layout = columns::Layout::new(request, &stream.schema)?;
+        let encoded = Arc::new(AtomicU64::new(0));
+        let (work, work_in) = mpsc::channel(1);
+        let (pieces, pieces_in) = mpsc::channel(1);
+        encode::start(self.limits, layout, Arc::clone(&encoded), work_in, pieces)?;
+
+        let mut uploader = upload::Uploader::new(request, stem);
+        let progress = |rows| on_progress(rows, encoded.load(std::sync::atomic::Ordering::Relaxed));
+        let both = futures::future::try_join(
+            feed::feed(request, self.limits.held_bytes(), stream, work, &progress),
+            uploader.take_all(pieces_in),
+        );
+        let fed = match both.await {
+            Ok((fed, ())) => fed,
+            Err(e) => {
+                uploader.give_up().await;
+                return Err(e.while_doing(format!(
+                    "cannot stage slice {} of run {}",
+                    request.slice.id, request.run
+                )));
+            }
+        };
+        let files = uploader.into_files();
+        let staged: u64 = files.iter().map(|f| f.rows).sum();
+        if staged != fed.rows {
+            return Err(Error::bug(format!(
+                "cannot stage slice {} of run {}: {} rows came in batches, {staged} are in the files' footers",
+                request.slice.id, request.run, fed.rows
+            )));
+        }
+        progress(fed.rows);
+        Ok(Manifest {
+            slice: request.slice.id.clone(),
+            attempt: request.attempt.to_owned(),
+            files,
+            rows: fed.rows,
+            rest_after: fed.rest_after,
+            nulled: fed.nulled,
+            duration_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+        })
     }
 }

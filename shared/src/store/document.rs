@@ -1,7 +1,7 @@
 //! The small documents that decide: create if absent, replace if unchanged, and the truth after a lost answer.
 //!
 //! It refuses to trust a reply that says "lost" or nothing at all: a store may have taken a write whose answer was
-//! lost (object_store then repeats it and is told that it lost against itself; S3-compatible servers reset the
+//! lost (`object_store` then repeats it and is told that it lost against itself; S3-compatible servers reset the
 //! connection of losers). Only what stands there afterwards says who won. Hence the one demand on callers: **a body
 //! must be unlike that of any other writer** (hold an attempt id or a nonce), or two writers may both see themselves.
 
