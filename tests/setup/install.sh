@@ -21,6 +21,7 @@ usage: install.sh THING...
   s3              versitygw (strict S3) and moto (S3, Secrets Manager, SQS)
   s3proxy         an S3 server whose If-Match is not atomic: what the start-up probe must refuse
   python-readers  duckdb, polars, deltalake, pyarrow: the independent readers
+  tpchgen         TPC-H rows in seconds: the data of the demo and the bench
   toxiproxy       a TCP proxy that cuts, delays and resets
   rust            checks that cargo and a C compiler are there
   shellcheck      the linter of these scripts
@@ -150,6 +151,11 @@ install_s3proxy() {
 install_python-readers() {
   local dir=$TOOLS/readers-$READERS_VERSION
   if fresh "$dir"; then python_venv "$dir" -r "$here/readers.txt" && complete "$dir"; fi
+}
+
+install_tpchgen() {
+  local dir=$TOOLS/tpchgen-$TPCHGEN_VERSION
+  if fresh "$dir"; then python_venv "$dir" "tpchgen-cli==$TPCHGEN_VERSION" && complete "$dir"; fi
 }
 
 install_toxiproxy() {

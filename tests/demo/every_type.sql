@@ -1,0 +1,111 @@
+-- One column of every PostgreSQL type, with NULLs, the ends of each domain, empty values and awkward text.
+-- Left out: values that have no counterpart in a lakehouse (numeric NaN, infinite dates): a job says by on_invalid what becomes of them.
+\set ON_ERROR_STOP 1
+SET search_path = shop;
+CREATE TYPE mood AS ENUM ('sad', 'ok', 'happy', 'très heureux');
+CREATE DOMAIN percentage AS numeric(5,2) CHECK (VALUE BETWEEN 0 AND 100);
+CREATE TYPE address AS (street text, zip varchar(10), since date);
+CREATE TABLE every_type (
+  id               bigint PRIMARY KEY,
+  a_boolean        boolean,
+  a_smallint       smallint,
+  an_integer       integer,
+  a_bigint         bigint,
+  a_numeric_38_10  numeric(38,10),
+  a_numeric_12_2   numeric(12,2),
+  a_numeric_5_0    numeric(5,0),
+  a_numeric        numeric,
+  a_real           real,
+  a_double         double precision,
+  a_money          money,
+  a_text           text,
+  a_varchar        varchar(64),
+  a_char           char(8),
+  a_one_byte_char  "char",
+  a_name           name,
+  a_bytea          bytea,
+  a_date           date,
+  a_time           time,
+  a_time_3         time(3),
+  a_timetz         timetz,
+  a_timestamp      timestamp,
+  a_timestamp_3    timestamp(3),
+  a_timestamptz    timestamptz,
+  an_interval      interval,
+  a_uuid           uuid,
+  a_json           json,
+  a_jsonb          jsonb,
+  a_jsonpath       jsonpath,
+  an_xml           xml,
+  an_inet          inet,
+  a_cidr           cidr,
+  a_macaddr        macaddr,
+  a_macaddr8       macaddr8,
+  a_bit            bit(8),
+  a_varbit         bit varying(16),
+  a_point          point,
+  a_line           line,
+  a_lseg           lseg,
+  a_box            box,
+  a_path           path,
+  a_polygon        polygon,
+  a_circle         circle,
+  a_tsvector       tsvector,
+  a_tsquery        tsquery,
+  an_int4range     int4range,
+  an_int8range     int8range,
+  a_numrange       numrange,
+  a_tsrange        tsrange,
+  a_tstzrange      tstzrange,
+  a_daterange      daterange,
+  an_oid           oid,
+  a_regclass       regclass,
+  a_pg_lsn         pg_lsn,
+  an_enum          mood,
+  a_domain         percentage,
+  a_composite      address,
+  integers         integer[],
+  bigints          bigint[],
+  numerics         numeric(12,2)[],
+  doubles          double precision[],
+  booleans         boolean[],
+  texts            text[],
+  uuids            uuid[],
+  dates            date[],
+  timestamps       timestamptz[],
+  enums            mood[],
+  "Mixed-Case Näme" text
+);
+-- the ends of the domains
+INSERT INTO every_type VALUES
+ (1, false, -32768, -2147483648, -9223372036854775808, -9999999999999999999999999999.9999999999, -9999999999.99, -99999, -9999999999999999999999999999.9999999999,
+  '-3.4028235e38', '-1.7976931348623157e308', '-92233720368547758.08', '', '', '', '', '', '', '0001-01-01', '00:00', '00:00', '00:00:00+15:59',
+  '0001-01-01 00:00:00', '0001-01-01 00:00:00', '0001-01-01 00:00:00+00', '-178000000 years', '00000000-0000-0000-0000-000000000000', 'null', 'null', '$', '<a/>',
+  '0.0.0.0', '0.0.0.0/0', '00:00:00:00:00:00', '00:00:00:00:00:00:00:00', B'00000000', B'', '(0,0)', '{1,0,0}', '[(0,0),(0,0)]', '(0,0),(0,0)', '[(0,0)]', '((0,0))', '<(0,0),0>',
+  '', '', 'empty', 'empty', 'empty', 'empty', 'empty', 'empty', 0, 'shop.every_type', '0/0', 'sad', 0, ROW(NULL, NULL, NULL),
+  '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', ''),
+ (2, true, 32767, 2147483647, 9223372036854775807, 9999999999999999999999999999.9999999999, 9999999999.99, 99999, 9999999999999999999999999999.9999999999,
+  '3.4028235e38', '1.7976931348623157e308', '92233720368547758.07', repeat('x', 100000), repeat('ż', 64), '12345678', '~', repeat('n', 63), decode(repeat('00ff', 5000), 'hex'), '9999-12-31', '24:00', '24:00', '24:00:00-15:59',
+  '9999-12-31 23:59:59.999999', '9999-12-31 23:59:59.999', '9999-12-31 23:59:59.999999+00', '178000000 years', 'ffffffff-ffff-ffff-ffff-ffffffffffff', '{"a" : 1, "a" : 2}', '{"z": [1, null, {"k": 1e400}]}', '$.a[*] ? (@ > 1)', '<a b="c">d &amp; e</a>',
+  '2001:db8::1/64', '2001:db8::/32', 'ff:ff:ff:ff:ff:ff', 'ff:ff:ff:ff:ff:ff:ff:ff', B'11111111', B'1111111111111111', '(1e300,-1e-300)', '{1,-1,2}', '[(1,2),(3,4)]', '(3,4),(1,2)', '((1,2),(3,4),(5,0))', '((1,2),(3,4),(5,0))', '<(1,2),3>',
+  'a:1A fat:2B,4C', 'fat & (rat | !cat:*A)', '[1,10)', '(,5)', '[1.5,)', '[2024-01-01,2024-12-31)', '[2024-01-01 00:00+00,)', '(,2024-01-01)', 4294967295, 'pg_class', 'FFFFFFFF/FFFFFFFF', 'très heureux', 100, ROW('1, "High" St', '', '2024-02-29'),
+  '{1,NULL,-2147483648}', '{9223372036854775807}', '{0.01,NULL}', '{NaN,Infinity,-Infinity,-0}', '{t,NULL,f}', ARRAY['', NULL, 'with,comma', 'q"uote', E'back\\slash', 'NULL'], '{ffffffff-ffff-ffff-ffff-ffffffffffff}', '{9999-12-31,NULL}', '{1970-01-01 00:00:00.000001+00}', '{sad,NULL}', '😀');
+INSERT INTO every_type (id) VALUES (3);
+INSERT INTO every_type (id, a_real, a_double, a_text, a_char, a_timestamptz, an_interval, a_time, integers) VALUES
+ (4, 'NaN', 'NaN', E'line\nbreak\ttab \\N "quoted" \x01', '  lead', '1969-12-31 23:59:59.999999+00', '1 year -2 mons +3 days -04:05:06.789', '23:59:59.999999', '{{1,2},{3,4}}'),
+ (5, '-0', '-0', 'NULL', 'trail   ', '2024-03-31 02:30:00+01', '0', '00:00:00.000001', '[5:6]={7,8}'),
+ (6, 'Infinity', '-Infinity', E'e\u0301 \u00e9 \u202e rtl', 'ż', '1582-10-14 00:00+00', '-0.000001 s', '12:00', NULL);
+-- and ten thousand ordinary rows, one NULL in seven or so
+INSERT INTO every_type
+SELECT i, i % 2 = 0, nullif(i % 100, 7), nullif(i, 11 * (i / 11)), i * 1000003, i / 7.0::numeric(38,10), i / 100.0, i % 99999, round(i / 3.0, 10),
+  i / 8.0, i / 3.0::float8, (i / 100.0)::numeric::money, CASE i % 7 WHEN 0 THEN NULL ELSE repeat('text ' || i || ' ', (i % 20)::int) END, 'v' || i, 'c' || i % 1000, chr((65 + i % 26)::int)::"char", 'n' || i,
+  CASE i % 7 WHEN 1 THEN NULL ELSE decode(md5(i::text), 'hex') END, date '1970-01-01' + i::int, time '00:00' + i * interval '7 s', time '00:00' + i * interval '1.234 s', timetz '00:00+02' + i * interval '5 s',
+  timestamp '2000-01-01' + i * interval '1.000001 h', timestamp '2000-01-01' + i * interval '1.001 s', timestamptz '2000-01-01 00:00Z' + i * interval '1.000001 h', i * interval '1 day 1.5 s', md5(i::text)::uuid,
+  json_build_object('id', i, 'tags', json_build_array('a', i % 10, NULL)), jsonb_build_object('id', i, 'nested', jsonb_build_object('v', i / 3.0)), '$.a', xmlelement(name row, xmlattributes(i AS id), 'x'),
+  '10.0.0.0'::inet + i, (('10.' || i % 256 || '.0.0/16'))::cidr, ('08:00:2b:' || to_char(i % 90 + 10, 'FM00') || ':02:03')::macaddr, '08:00:2b:01:02:03:04:05', (i % 256)::int::bit(8), (i % 16)::int::bit(4)::varbit,
+  point(i, -i), line(point(0, 0), point(1, i)), lseg(point(0, 0), point(i, 1)), box(point(0, 0), point(i, i)), path '[(0,0),(1,1)]', polygon '((0,0),(1,1),(2,0))', circle(point(i, i), 1),
+  to_tsvector('simple', 'row ' || i), to_tsquery('simple', 'row & ' || i), int4range(i::int, i::int + 5), int8range(i, NULL), numrange(i, i + 0.5), tsrange('2024-01-01', '2024-01-01'::timestamp + i * interval '1 s'),
+  tstzrange('2024-01-01 00:00Z', NULL), daterange('2024-01-01', date '2024-01-01' + i::int, '[]'), i::int::oid, 'pg_type'::regclass, '0/0'::pg_lsn + i, (enum_range(NULL::mood))[1 + i % 4], i % 100, ROW('street ' || i, i, date '2020-01-01' + (i % 1000)::int)::address,
+  ARRAY[i::int, NULL, -i::int], ARRAY[i * 1000003], ARRAY[i / 100.0], ARRAY[i / 3.0], ARRAY[i % 2 = 0], ARRAY['a' || i, 'b,c'], ARRAY[md5(i::text)::uuid], ARRAY[date '1970-01-01' + i::int], ARRAY[timestamptz '2000-01-01 00:00Z' + i * interval '1 s'], ARRAY['ok', 'happy']::mood[], 'val ' || i % 100
+FROM generate_series(7::bigint, 10006) i;
+ANALYZE every_type;
