@@ -27,7 +27,7 @@ check: ## compile everything, run nothing
 
 test: setup ## every test that needs no cloud account, against real servers
 	$(WITH) $(SERVERS) -- cargo test --workspace $(TEST_ARGS)
-	tests/setup/with-servers.sh python -- tests/readers/test_read_back.sh
+	$(WITH) python -- bash -c '"$$LAKEWARD_TEST_PYTHON" -m unittest discover -s tests/readers'
 
 lint: ## formatting, clippy, shell syntax
 	@tests/setup/install.sh rust
