@@ -1,13 +1,55 @@
 //! Text in, checked nouns out: `lakeward.toml` → [`Config`], all problems reported at once.
 //!
-//! It refuses to reach out: no secret is resolved and no system is asked here.
+//! It refuses to reach out: no secret is resolved and no system is asked here; of the disk it reads the file and the
+//! `file://` queries beside it. Neighbours: `file` is the shape, `schema` what is derived from it, `shape` checks a text
+//! against that, `read` puts a checked text together (`job`, `places`, `connection`, `across`).
+
+mod across;
+mod connection;
+mod expand;
+mod file;
+mod job;
+mod places;
+mod problem;
+mod read;
+mod schema;
+mod section;
+mod shape;
+mod value;
+mod wording;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::model::job::Job;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+pub use expand::{CatalogTable, Wildcard};
+pub use problem::{Place, Problem, Problems};
+pub use schema::json_schema;
+
+use crate::model::job::{Job, WriteMode};
 use crate::secrets::SecretText;
+
+/// The way in where none is given: what the platform offers, so that a file needs no secret on a managed host.
+const DEFAULT_AUTH: &str = "ambient";
+/// One folder a day keeps listings short; run and part make a name unique.
+const DEFAULT_LAYOUT: &str = "{table}/{YYYY}/{MM}/{DD}/{run}-{part}.parquet";
+/// PostgreSQL's own.
+const DEFAULT_POSTGRES_PORT: u16 = 5432;
+/// Enough to keep one function's network busy, few enough for a small server (`max_connections` = 100).
+const DEFAULT_MAX_CONNECTIONS: usize = 4;
+/// A server that is reachable answers within a second; a firewall that drops packets never does.
+const DEFAULT_CONNECT_TIMEOUT: &str = "15s";
+/// A plan reads the catalog and bounds: minutes mean a missing index or a lock.
+const DEFAULT_STATEMENT_TIMEOUT: &str = "2m";
+/// About 128 MiB of Parquet: one part, and a minute or two of reading on a small server.
+const DEFAULT_SLICE_SIZE: &str = "1GiB";
+/// What people mean by a copy: the target has each row once, as it is now.
+const DEFAULT_WRITE: WriteMode = WriteMode::Merge;
+/// Schedules that jump with summer time should be asked for.
+const DEFAULT_TIMEZONE: &str = "UTC";
 
 /// A checked configuration.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,6 +62,53 @@ pub struct Config {
     pub connections: BTreeMap<String, Connection>,
     /// In the order of the file.
     pub jobs: Vec<Job>,
+    /// Jobs for all tables of a schema: [`Config::expand`] makes jobs of them once the catalog is known.
+    pub wildcards: Vec<Wildcard>,
+    /// What works, but: a password in plain text, a whole table appended at every run.
+    pub warnings: Vec<Problem>,
+}
+
+/// Reads and checks a configuration file. All problems of the file come at once.
+pub fn load(path: &Path) -> Result<Config, Problems> {
+    let name = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|cause| {
+        let remedy = "name another file with --config, or write one: docs/quickstart.md".to_owned();
+        let file = name.as_str().into();
+        Problems(vec![Problem {
+            file,
+            place: None,
+            text: format!("the configuration cannot be read ({cause})"),
+            remedy,
+        }])
+    })?;
+    let base = path.parent().unwrap_or_else(|| Path::new(""));
+    parse(&text, &name, base)
+}
+
+/// Checks a configuration. `file_name` is what problems are reported under; relative paths begin at `base`.
+pub fn parse(text: &str, file_name: &str, base: &Path) -> Result<Config, Problems> {
+    let mut findings = problem::Findings::new(file_name, text);
+    let (file, errors) = toml::de::DeTable::parse_recoverable(text);
+    for error in &errors {
+        findings.syntax(error.span().unwrap_or(0..0), error.message());
+    }
+    shape::check(&json_schema(), file.get_ref(), &mut findings);
+    if findings.is_torn() {
+        // Half of the text may be missing: what its keys mean together is asked when it is whole.
+        return Err(findings.end().err().unwrap_or(Problems(Vec::new())));
+    }
+    let config = read::config(file.get_ref(), base, &mut findings);
+    if config.is_none() && !findings.has_errors() {
+        findings.error(
+            0..0,
+            "this cannot be read",
+            "a defect of lakeward: please report it with the file",
+        );
+    }
+    let warnings = findings.end()?;
+    config
+        .map(|config| Config { warnings, ..config })
+        .ok_or(Problems(Vec::new()))
 }
 
 /// Where tables go.
@@ -34,6 +123,15 @@ pub enum Destination {
         /// `{table}/{YYYY}/{MM}/{DD}/{run}-{part}.parquet`
         layout: String,
     },
+}
+
+impl Destination {
+    /// The store that it is in.
+    pub fn store(&self) -> &StoreConfig {
+        match self {
+            Self::Delta(store) | Self::Files { store, .. } => store,
+        }
+    }
 }
 
 /// An object store.
@@ -123,7 +221,8 @@ pub struct PostgresConnection {
 }
 
 /// How far a server must prove who it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
 pub enum TlsMode {
     /// Encrypted, certificate and name verified.
     #[default]
@@ -135,3 +234,6 @@ pub enum TlsMode {
     /// Not encrypted.
     Disable,
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,9 +10,11 @@ use async_trait::async_trait;
 use super::{Secret, Secrets};
 use crate::error::{Error, ErrorKind, Result};
 
+type Lookup = dyn Fn(&str) -> Option<String> + Send + Sync;
+
 /// Secrets from environment variables.
 pub struct EnvSecrets {
-    lookup: Box<dyn Fn(&str) -> Option<String> + Send + Sync>,
+    lookup: Box<Lookup>,
 }
 
 impl EnvSecrets {

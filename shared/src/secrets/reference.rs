@@ -41,15 +41,18 @@ impl SecretText {
     }
 }
 
-/// What is wrong with a scheme, and the remedy.
-pub(super) fn unknown_scheme(scheme: &str, known: &[&str]) -> String {
-    let reason = if LATER.contains(&scheme) {
-        "is not in this version"
-    } else {
-        "is unknown"
-    };
-    let known: Vec<String> = known.iter().map(|k| format!("${{{k}:…}}")).collect();
-    format!("secret scheme '{scheme}' {reason}: use {}", known.join(" or "))
+impl Reference {
+    /// What is wrong with its scheme, if only these are known, and the remedy.
+    pub fn unknown_scheme(&self, known: &[&str]) -> String {
+        let scheme = &self.scheme;
+        let reason = if LATER.contains(&scheme.as_str()) {
+            "is not in this version"
+        } else {
+            "is unknown"
+        };
+        let known: Vec<String> = known.iter().map(|k| format!("${{{k}:…}}")).collect();
+        format!("secret scheme '{scheme}' {reason}: use {}", known.join(" or "))
+    }
 }
 
 /// Cuts a text into what stands and what is to be resolved.

@@ -1,6 +1,6 @@
 //! From a text with references to the secret it stands for.
 
-use super::reference::{Piece, Reference, pieces, unknown_scheme};
+use super::reference::{Piece, Reference, pieces};
 use super::{Providers, Secret, SecretText};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -26,7 +26,7 @@ pub async fn resolve(text: &SecretText, providers: &Providers) -> Result<Secret>
 async fn fetch(reference: &Reference, providers: &Providers) -> Result<Secret> {
     let Some(provider) = providers.iter().find(|p| p.scheme() == reference.scheme) else {
         let known: Vec<&str> = providers.iter().map(|p| p.scheme()).collect();
-        let reason = unknown_scheme(&reference.scheme, &known);
+        let reason = reference.unknown_scheme(&known);
         return Err(Error::new(
             ErrorKind::Config,
             format!("cannot resolve ${{{}:{}}}: {reason}", reference.scheme, reference.name),

@@ -1,0 +1,94 @@
+//! The words of what is wrong with the shape of a file: kinds of values, lists of what is known, examples.
+
+use serde_json::{Map, Value};
+use toml::de::DeValue;
+
+use super::value::nearest;
+
+/// More words than these are looked up, not read.
+const WORDS_LISTED: usize = 12;
+
+/// What a value is, for people.
+pub(super) fn kind(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a text",
+        DeValue::Integer(_) => "a whole number",
+        DeValue::Float(_) => "a number",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    }
+}
+
+/// What a schema takes, in the words of [`kind`].
+pub(super) fn kind_of_schema(schema: &Map<String, Value>) -> Vec<&'static str> {
+    let word = |name: &Value| match name.as_str() {
+        Some("string") => Some("a text"),
+        Some("integer") => Some("a whole number"),
+        Some("number") => Some("a number"),
+        Some("boolean") => Some("true or false"),
+        Some("array") => Some("a list"),
+        Some("object") => Some("a table"),
+        _ => None,
+    };
+    match schema.get("type") {
+        Some(Value::Array(names)) => names.iter().filter_map(word).collect(),
+        Some(name) => word(name).into_iter().collect(),
+        None => Vec::new(),
+    }
+}
+
+/// `write "1GiB"`: the schema's example or default, as TOML.
+pub(super) fn example(schema: &Map<String, Value>) -> String {
+    let example = schema
+        .get("examples")
+        .and_then(|e| e.get(0))
+        .or_else(|| schema.get("default"));
+    match (example, kind_of_schema(schema).first().copied()) {
+        (Some(value), _) => format!("write {}", as_toml(value)),
+        (None, Some("a text")) => "write \"…\"".to_owned(),
+        (None, Some("a list")) => "write [\"…\"]".to_owned(),
+        (None, Some("a table")) => "write { … }".to_owned(),
+        (None, Some("true or false")) => "write true".to_owned(),
+        (None, _) => "write 1".to_owned(),
+    }
+}
+
+/// A scalar where a list is wanted: the same in brackets.
+pub(super) fn with_brackets(schema: &Map<String, Value>, found: &DeValue<'_>) -> Option<String> {
+    let text = found.as_str().filter(|_| kind_of_schema(schema) == ["a list"])?;
+    Some(format!("write [\"{text}\"]"))
+}
+
+/// A value as a user would write it.
+pub(super) fn as_toml(value: &Value) -> String {
+    match value {
+        Value::Array(items) => format!("[{}]", items.iter().map(as_toml).collect::<Vec<_>>().join(", ")),
+        Value::Object(entries) => {
+            let entries: Vec<String> = entries.iter().map(|(k, v)| format!("{k} = {}", as_toml(v))).collect();
+            format!("{{ {} }}", entries.join(", "))
+        }
+        other => other.to_string(),
+    }
+}
+
+/// `use a, b or c`
+pub(super) fn list(words: &[&str]) -> String {
+    match words {
+        [] => "remove it".to_owned(),
+        [only] => format!("use '{only}'"),
+        [.., last] if words.len() <= WORDS_LISTED => {
+            format!("use {} or {last}", words[..words.len() - 1].join(", "))
+        }
+        _ => format!("known are {}", words.join(" ")),
+    }
+}
+
+/// The nearest known word, or all of them.
+pub(super) fn proposal(word: &str, known: &[&str]) -> String {
+    match nearest(word, known.iter().copied()) {
+        Some(near) => format!("did you mean '{near}'?"),
+        None => list(known),
+    }
+}
