@@ -115,6 +115,7 @@ start_pg() {
     sleep 0.05
   done
   publish POSTGRES_URL "$url"
+  publish POSTGRES_PID "$launched"
   publish POSTGRES_CA "$home/ca.pem"
   publish POSTGRES_VERSION "$("$bin/postgres" --version | sed -nE 's/.* ([0-9]+)\..*/\1/p')"
 }
