@@ -57,6 +57,7 @@ pub async fn replace(store: &dyn ObjectStore, path: &Path, body: Bytes, version:
 }
 
 async fn write(store: &dyn ObjectStore, path: &Path, body: Bytes, mode: PutMode) -> Result<Written> {
+    let is_replacement = matches!(mode, PutMode::Update(_));
     let options = PutOptions::from(mode);
     let refusal = match store.put_opts(path, body.clone().into(), options).await {
         Ok(put) => {
@@ -67,11 +68,13 @@ async fn write(store: &dyn ObjectStore, path: &Path, body: Bytes, mode: PutMode)
         }
         Err(e) => e,
     };
-    let says_lost = matches!(
-        refusal,
-        StoreError::AlreadyExists { .. } | StoreError::Precondition { .. } | StoreError::NotFound { .. }
-    );
-    let says_nothing = matches!(refusal, StoreError::Generic { .. });
+    let (says_lost, says_nothing) = match refusal {
+        StoreError::AlreadyExists { .. } | StoreError::Precondition { .. } => (true, false),
+        // To create where something is not found is to have no container.
+        StoreError::NotFound { .. } => (is_replacement, false),
+        StoreError::Generic { .. } => (false, true),
+        _ => (false, false),
+    };
     if !says_lost && !says_nothing {
         return Err(failure(refusal, store, &format!("write document {path}")));
     }
