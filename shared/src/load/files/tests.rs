@@ -579,7 +579,7 @@ async fn cleaning_takes_what_nobody_needs_and_nothing_else() {
         }
     };
     assert_eq!(
-        clean(Duration::from_secs(3600)).await,
+        clean(Duration::from_hours(1)).await,
         Cleaned::default(),
         "all of it is young"
     );
