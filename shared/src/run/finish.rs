@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::error::{Error, ErrorKind, Result};
 use crate::load::{Reply, Work};
 use crate::model::manifest::StagedFile;
-use crate::model::message::{Delivery, Message, Outgoing};
+use crate::model::message::{Message, Outgoing};
 use crate::model::run::{LoadStatus, Outcome, RunDocument, Step, StepRecord};
 use crate::model::watermark::RunId;
 use crate::report::EventKind;
@@ -18,15 +18,14 @@ use crate::state::{JobState, LastRun, Lease, RunResult, Versioned, Written};
 
 use super::Services;
 use super::decide::{FinishAction, FinishCall, Pending, ReplySeen, Rule, finish as decide};
+use super::lease;
 use super::staged::Staged;
 
 /// A statement that runs is asked after this often; polling must not cost function time.
 const POLL_AFTER: Duration = Duration::from_secs(2);
-/// Longer than any single statement's polling call; a holder that died delays the next one by this much at most.
-const LEASE: chrono::TimeDelta = chrono::TimeDelta::seconds(90);
 
 /// One `Finish`. Returns itself with a delay while a statement runs, `Abandon` when the run is being given up.
-pub(super) async fn finish(id: &RunId, delivery: &Delivery, services: &Services) -> Result<Vec<Outgoing>> {
+pub(super) async fn finish(id: &RunId, services: &Services) -> Result<Vec<Outgoing>> {
     // The run first, then the watermark: a run whose documents were cleaned and made again is found out (rule 5).
     let Some(run) = services.state.run(id).await? else {
         return Ok(vec![]);
@@ -46,13 +45,13 @@ pub(super) async fn finish(id: &RunId, delivery: &Delivery, services: &Services)
     let call = FinishCall::default();
     let loading = Loading {
         services,
-        delivery,
         staged,
         files,
         steps,
         run,
         job,
         call,
+        lease: None,
         began: Instant::now(),
     };
     loading.drive().await
@@ -61,13 +60,13 @@ pub(super) async fn finish(id: &RunId, delivery: &Delivery, services: &Services)
 /// One finish call at work.
 struct Loading<'a> {
     services: &'a Services,
-    delivery: &'a Delivery,
     staged: Staged,
     files: Vec<StagedFile>,
     steps: Vec<Step>,
     run: Versioned<RunDocument>,
     job: Versioned<JobState>,
     call: FinishCall,
+    lease: Option<Versioned<Lease>>,
     began: Instant,
 }
 
@@ -104,7 +103,7 @@ impl Loading<'_> {
                     );
                     return Err(Error::new(ErrorKind::WarehouseRejected, text).run_is_lost());
                 }
-                FinishAction::Prepare if self.steps.len() > 1 && !self.take_lease().await? => {
+                FinishAction::Prepare if !self.has_the_target().await? => {
                     return Ok(vec![self.later()]);
                 }
                 other => self.act(other).await.map_err(doing)?,
@@ -114,6 +113,15 @@ impl Loading<'_> {
             ErrorKind::Conflict,
             format!("cannot load run {id}: others keep changing its documents"),
         ))
+    }
+
+    /// A loader whose load is one commit has no use for a lease.
+    async fn has_the_target(&mut self) -> Result<bool> {
+        if self.steps.len() > 1 {
+            self.lease = lease::take(self.services, &self.run.value).await?;
+            return Ok(self.lease.is_some());
+        }
+        Ok(true)
     }
 
     fn later(&self) -> Outgoing {
@@ -170,7 +178,12 @@ impl Loading<'_> {
                 loader.fence(&self.work()).await?;
                 self.call.is_fenced = true;
             }
-            FinishAction::MoveWatermark => self.move_watermark().await?,
+            FinishAction::MoveWatermark => {
+                self.move_watermark().await?;
+                if let Some(held) = self.lease.take() {
+                    lease::give_back(self.services, held).await;
+                }
+            }
             FinishAction::Stop(_)
             | FinishAction::HandToAbandon
             | FinishAction::Wait
@@ -368,30 +381,6 @@ impl Loading<'_> {
             abandoned: None,
             notes: run.plan.notes.clone(),
         }
-    }
-
-    /// One committer a target at a time, for economy: nothing is unsafe without it (rule 14). A loader whose load is
-    /// one commit has no use for it.
-    async fn take_lease(&self) -> Result<bool> {
-        let now = self.services.clock.now();
-        let target = self.run.value.plan.target.clone();
-        let read = self.services.state.lease(&target).await?;
-        let holder = self.delivery.attempt.clone();
-        let is_free = read
-            .as_ref()
-            .is_none_or(|l| l.value.until <= now || l.value.holder == holder);
-        if !is_free {
-            return Ok(false);
-        }
-        let lease = Lease {
-            target,
-            holder,
-            until: now + LEASE,
-        };
-        Ok(matches!(
-            self.services.state.take_lease(read.as_ref(), &lease).await?,
-            Written::Won(_)
-        ))
     }
 }
 

@@ -8,6 +8,7 @@ mod contract;
 pub mod decide;
 mod extract;
 mod finish;
+mod lease;
 mod plan;
 mod services;
 mod staged;
@@ -44,7 +45,7 @@ pub async fn handle(delivery: &Delivery, services: &Services) -> Result<Vec<Outg
             plan::plan(job, asked, services).await
         }
         Message::Extract { run, slice } => extract::extract(run, slice, delivery, services).await,
-        Message::Finish { run } => finish::finish(run, delivery, services).await,
+        Message::Finish { run } => finish::finish(run, services).await,
         Message::Abandon { run, reason } => abandon::abandon(run, reason, services).await,
     };
     match done {

@@ -1,0 +1,335 @@
+//! One seed: a random schedule of everything that can happen, then rest, then the comparison.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use lakeward::load::Loader;
+use lakeward::model::job::{
+    ColumnSelection, ConsistencyWish, Job, JobName, Lineage, MissingRows, Naming, NullCursor, OnInvalid, Relation,
+    SchemaContract, WriteMode,
+};
+use lakeward::model::message::{Message, Origin};
+use lakeward::model::run::{Reload, ReloadRange};
+use lakeward::model::table::TableName;
+use lakeward::model::watermark::Position;
+use lakeward::report::Reporter;
+use lakeward::run::decide::Rules;
+use lakeward::run::{Clock, Host, Services};
+use lakeward::source::{Source, Sources};
+use lakeward::stage::{StageLimits, Stager};
+use lakeward::state::{JobState, StateStore};
+use object_store::ObjectStore;
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use rand::RngExt;
+
+use crate::check::target_is_source;
+use crate::executor::Executor;
+use crate::source::ModelSource;
+use crate::store::GatedStore;
+use crate::warehouse::{Pace, StatementState, WarehouseLoader};
+use crate::world::{Faults, Row, Sim};
+
+/// What stands at the end of the walk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subject {
+    Warehouse,
+    Delta,
+}
+
+impl Subject {
+    pub fn test_name(self) -> &'static str {
+        match self {
+            Self::Warehouse => "a_warehouse",
+            Self::Delta => "the_delta_loader",
+        }
+    }
+}
+
+pub fn job(mode: WriteMode) -> Job {
+    Job {
+        name: JobName::parse("orders").expect("a name"),
+        connection: "model".into(),
+        relation: Relation::Table { schema: None, name: "t".into() },
+        columns: ColumnSelection::All,
+        filter: None,
+        types: BTreeMap::new(),
+        cursor: (mode != WriteMode::Replace).then(|| "ts".into()),
+        lag: None,
+        on_null_cursor: NullCursor::Error,
+        start: None,
+        primary_key: Some(vec!["id".into()]),
+        order_by: None,
+        hard_delete: None,
+        on_missing: MissingRows::Delete,
+        write: mode,
+        target: TableName::parse("raw.orders").expect("a name"),
+        slice_bytes: 1,
+        consistency: ConsistencyWish::PerKey,
+        on_invalid: OnInvalid::Fail,
+        naming: Naming::Source,
+        lineage: Lineage::Run,
+        contract: SchemaContract::default(),
+        schedule: None,
+        type_widening: false,
+    }
+}
+
+/// The world's clock: it moves when the scheduler says so.
+fn clock(sim: &Sim) -> Clock {
+    let sim = sim.clone();
+    Clock::from_fn(move || chrono::DateTime::UNIX_EPOCH + chrono::TimeDelta::seconds(sim.world().now))
+}
+
+/// A world, its services, its calls.
+pub struct Setup {
+    pub sim: Sim,
+    pub services: Arc<Services>,
+    pub executor: Executor,
+    pub raw: Arc<InMemory>,
+    pub mode: WriteMode,
+    subject: Subject,
+}
+
+impl Setup {
+    pub fn new(subject: Subject, seed: u64, mode: WriteMode, rules: Rules) -> Self {
+        let sim = Sim::new(seed);
+        let raw = Arc::new(InMemory::new());
+        let store: Arc<dyn ObjectStore> = Arc::new(GatedStore::new(raw.clone(), sim.clone()));
+        let loader: Arc<dyn Loader> = match subject {
+            Subject::Warehouse => Arc::new(WarehouseLoader { sim: sim.clone(), raw: raw.clone(), store: store.clone() }),
+            Subject::Delta => crate::real::delta(&sim, &raw, &store),
+        };
+        let source: Arc<dyn Source> = Arc::new(ModelSource(sim.clone()));
+        let ids = sim.ids();
+        let services = Services {
+            jobs: vec![job(mode)],
+            sources: Sources::from([("model".to_owned(), source)]),
+            loader,
+            state: StateStore::new(store, Path::from("root"), ids.clone()),
+            stager: Stager::new(StageLimits::default()),
+            reporter: Reporter::silent(),
+            ids,
+            clock: clock(&sim),
+            // Nothing is ever fresh: economy is off, as rule 14 allows.
+            host: Host { stale_after: std::time::Duration::ZERO, ..Host::default() },
+            rules,
+        };
+        let executor = Executor::new(sim.gate.clone());
+        Self { sim, services: Arc::new(services), executor, raw, mode, subject }
+    }
+
+    pub fn plan(&self) -> Message {
+        let job = self.services.jobs[0].name.clone();
+        Message::Plan { job, reload: None, take_over: None, origin: Origin::Request }
+    }
+
+    fn reload(&self, world_says: (bool, u64, i64)) -> Message {
+        let (is_full, request, to) = world_says;
+        let what = match is_full {
+            true => ReloadRange::Full,
+            false => ReloadRange::Range { from: None, to: Some(Position(to.to_string())) },
+        };
+        let reload = Some(Reload { request: format!("r{request}"), what });
+        Message::Plan { job: self.services.jobs[0].name.clone(), reload, take_over: None, origin: Origin::Request }
+    }
+
+    /// One thing happens.
+    fn happen(&mut self) {
+        let dice: u32 = {
+            let mut world = self.sim.world();
+            world.now += world.rng.random_range(0..20);
+            world.rng.random_range(0..100)
+        };
+        let pick = |sim: &Sim, of: usize| sim.world().rng.random_range(0..of);
+        let (queued, in_flight) = (self.executor.queued(), self.executor.in_flight());
+        match dice {
+            0..55 if in_flight > 0 => {
+                let n = pick(&self.sim, in_flight);
+                self.executor.step(n);
+            }
+            0..75 if queued > 0 && in_flight < 4 => {
+                let n = pick(&self.sim, queued);
+                // Some calls have no time left: they stop after the first key and leave a rest.
+                let deadline = (pick(&self.sim, 3) == 0).then(tokio::time::Instant::now);
+                self.executor.deliver(n, &self.services.clone(), deadline);
+            }
+            75..79 if in_flight > 0 => {
+                let n = pick(&self.sim, in_flight);
+                self.executor.kill(n);
+            }
+            79..85 => self.change_the_source(),
+            85..93 => self.move_a_statement(),
+            93..95 => self.executor.send(self.plan()),
+            95..97 => self.repeat_something(),
+            97..98 => self.give_up(),
+            98..99 if self.mode != WriteMode::Replace => self.ask_for_a_reload(),
+            _ => {}
+        }
+    }
+
+    fn change_the_source(&mut self) {
+        let mut guard = self.sim.world();
+        let world = &mut *guard;
+        let may_update = self.mode != WriteMode::Append;
+        if !world.source.open.is_empty() && world.rng.random_bool(0.5) {
+            let at = world.rng.random_range(0..world.source.open.len());
+            world.source.commit(at);
+        } else if world.source.open.len() < 3 {
+            world.source.begin(&mut world.rng, may_update);
+        }
+    }
+
+    fn move_a_statement(&mut self) {
+        let mut world = self.sim.world();
+        let open = world.warehouse.statements.iter().enumerate().filter(|(_, s)| s.is_open()).map(|(n, _)| n);
+        let open: Vec<usize> = open.collect();
+        if open.is_empty() {
+            return;
+        }
+        let at = open[world.rng.random_range(0..open.len())];
+        match world.warehouse.statements[at].state {
+            StatementState::Flying => world.warehouse.begin(at, &self.raw),
+            _ => world.warehouse.commit(at),
+        }
+    }
+
+    fn repeat_something(&mut self) {
+        if self.executor.history().is_empty() {
+            return;
+        }
+        let n = self.sim.world().rng.random_range(0..self.executor.history().len());
+        let message = self.executor.history()[n].clone();
+        self.executor.send(message);
+    }
+
+    /// A user abandons whatever run was seen last.
+    fn give_up(&mut self) {
+        let runs = self.executor.history().iter().rev();
+        let run = runs.filter_map(|m| match m {
+            Message::Extract { run, .. } | Message::Finish { run } | Message::Abandon { run, .. } => Some(run.clone()),
+            _ => None,
+        });
+        if let Some(run) = run.take(1).next() {
+            self.executor.send(Message::Abandon { run, reason: "a user said so".into() });
+        }
+    }
+
+    fn ask_for_a_reload(&mut self) {
+        let says = {
+            let mut world = self.sim.world();
+            let is_full = self.mode == WriteMode::Append || world.rng.random_bool(0.5);
+            let request: u64 = world.rng.random_range(0..1 << 40);
+            (is_full, request, world.source.clock)
+        };
+        let message = self.reload(says);
+        self.executor.send(message);
+    }
+
+    fn state(&self) -> Option<JobState> {
+        let path = Path::from("root/state/jobs/orders.json");
+        let bytes = futures::executor::block_on(async {
+            use object_store::ObjectStoreExt;
+            self.raw.get(&path).await.ok()?.bytes().await.ok()
+        })?;
+        serde_json::from_slice(&bytes).ok()
+    }
+
+    /// Faults stop; what is under way ends; ticks go on until nothing is left to do.
+    pub fn come_to_rest(&mut self) -> Result<(), String> {
+        {
+            let mut guard = self.sim.world();
+            let world = &mut *guard;
+            world.faults = Faults::default();
+            world.warehouse.pace = Pace::Ends;
+            while !world.source.open.is_empty() {
+                world.source.commit(0);
+            }
+        }
+        let mut quiet = 0;
+        for _ in 0..60 {
+            let before = self.state().map(|s| s.watermark);
+            self.executor.send(self.plan());
+            self.drain()?;
+            let after = self.state().map(|s| s.watermark);
+            let newest = self.sim.world().source.safe_bound(true).to_string();
+            let is_loaded = match self.mode {
+                // A whole-table job always has something to do: its last run must have begun after the last change.
+                WriteMode::Replace => quiet >= 2,
+                _ => before == after && after.and_then(|w| w.position).map_or("0".to_owned(), |p| p.0) == newest,
+            };
+            if is_loaded {
+                return Ok(());
+            }
+            quiet += 1;
+        }
+        Err(format!("the job does not come to its end; failures: {:?}", self.executor.failures))
+    }
+
+    fn drain(&mut self) -> Result<(), String> {
+        for _ in 0..20_000 {
+            self.settle_statements();
+            self.sim.world().now += 5;
+            if self.executor.in_flight() > 0 {
+                self.executor.step(0);
+            } else if self.executor.queued() > 0 {
+                self.executor.deliver(0, &self.services.clone(), None);
+            } else {
+                return Ok(());
+            }
+        }
+        Err("the queue does not come to its end".to_owned())
+    }
+
+    /// Every statement ends some day.
+    pub fn settle_statements(&mut self) {
+        let mut world = self.sim.world();
+        for at in 0..world.warehouse.statements.len() {
+            world.warehouse.begin(at, &self.raw);
+            world.warehouse.commit(at);
+        }
+    }
+
+    pub fn compare(&self) -> Result<(), String> {
+        let target: Vec<Row> = match self.subject {
+            Subject::Warehouse => {
+                let world = self.sim.world();
+                world.warehouse.tables.get("raw.orders").map(|t| t.rows.iter().map(|(r, _)| *r).collect()).unwrap_or_default()
+            }
+            Subject::Delta => crate::real::delta_rows(&self.raw)?,
+        };
+        target_is_source(self.mode, &self.sim.world().source.rows, &target)
+    }
+}
+
+/// Runs one seed to its end.
+pub fn run(subject: Subject, seed: u64, rules: Rules) -> Result<(), String> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let runtime = runtime.map_err(|e| e.to_string())?;
+    let _inside = runtime.enter();
+    let modes = [WriteMode::Append, WriteMode::Merge, WriteMode::Replace];
+    let mode = modes[usize::try_from(seed % 3).expect("below 3")];
+    let mut setup = Setup::new(subject, seed, mode, rules);
+    let steps = {
+        let mut guard = setup.sim.world();
+        let world = &mut *guard;
+        world.faults = Faults { before: 0.01, lost_reply: 0.03 };
+        world.warehouse.pace = Pace::Any;
+        world.warehouse.has_count_guard = world.rng.random_bool(0.5);
+        world.warehouse.has_merge_belt = world.rng.random_bool(0.5);
+        world.source.begin(&mut world.rng, false);
+        world.source.commit(0);
+        world.rng.random_range(100..600)
+    };
+    setup.executor.send(setup.plan());
+    for _ in 0..steps {
+        setup.happen();
+    }
+    // Half of the calls die with the faults; the others go on as zombies.
+    if setup.sim.world().rng.random_bool(0.5) {
+        setup.executor.kill_all();
+    }
+    setup.come_to_rest()?;
+    setup.settle_statements();
+    setup.compare()
+}

@@ -1,0 +1,341 @@
+//! The eight schedules in which an earlier version of the protocol lost or doubled rows, each played twice: with all
+//! rules the target is right, with its own rule switched off it is not. The numbers are those of `docs/protocol.md`.
+//!
+//! The belts (count guard, later-run guard) are off: a rule must hold without them.
+
+use lakeward::model::job::{JobName, WriteMode};
+use lakeward::model::message::{Message, Origin, TakeOver};
+use lakeward::model::run::{Reload, ReloadRange};
+use lakeward::model::watermark::{Life, Position, RunId, RunNumber};
+use lakeward::run::decide::{Rule, Rules};
+
+use crate::run_seed::{Setup, Subject, job};
+use crate::warehouse::Pace;
+use crate::world::Row;
+
+/// Plays a schedule with all rules and without one.
+fn needs(rule: Rule, mode: WriteMode, schedule: impl Fn(&mut Setup) -> Result<(), String>) {
+    let play = |rules| {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("threads");
+        let _inside = runtime.enter();
+        let mut setup = Setup::new(Subject::Warehouse, 1, mode, rules);
+        schedule(&mut setup)
+    };
+    play(Rules::all()).unwrap_or_else(|why| panic!("with all rules: {why}"));
+    let why = play(Rules::without(rule)).expect_err("the schedule must fail without its rule");
+    eprintln!("without {rule:?}: {why}");
+}
+
+impl Setup {
+    fn write(&mut self, id: i64, version: i64) {
+        let mut world = self.sim.world();
+        world.source.clock += 1;
+        let ts = world.source.clock;
+        world.source.next_id = world.source.next_id.max(id);
+        world.source.rows.insert(id, Row { id, version, ts });
+    }
+
+    fn pace(&self, pace: Pace) {
+        self.sim.world().warehouse.pace = pace;
+    }
+
+    /// Starts a call with a message of its own.
+    fn begin(&mut self, message: Message) {
+        self.executor.send(message);
+        let last = self.executor.queued() - 1;
+        self.executor.deliver(last, &self.services.clone(), None);
+    }
+
+    /// Plans and reads the next run to its last seal; the `Finish` waits in the queue.
+    fn stage(&mut self, name: &str) -> RunId {
+        let plan = Message::Plan { job: job_name(name), reload: None, take_over: None, origin: Origin::Request };
+        self.executor.clear_queue();
+        self.executor.send(plan);
+        loop {
+            let next = self.executor.position(|m| !matches!(m, Message::Finish { .. }));
+            let Some(next) = next else { break };
+            self.executor.deliver(next, &self.services.clone(), None);
+            while !self.executor.step(self.executor.in_flight() - 1) {}
+        }
+        let finish = self.executor.history().iter().rev().find_map(|m| match m {
+            Message::Finish { run } if run.job == job_name(name) => Some(run.clone()),
+            _ => None,
+        });
+        self.executor.clear_queue();
+        finish.expect("a staged run asks to be finished")
+    }
+
+    fn finish(&mut self, run: &RunId) {
+        self.begin(Message::Finish { run: run.clone() });
+    }
+
+    fn to_the_end(&mut self) {
+        while !self.executor.step(self.executor.in_flight() - 1) {}
+    }
+
+    fn die(&mut self) {
+        self.executor.kill(self.executor.in_flight() - 1);
+    }
+
+    fn abandon(&mut self, run: &RunId) {
+        self.begin(Message::Abandon { run: run.clone(), reason: "a user said so".into() });
+    }
+
+    /// Loads everything that is new, with a warehouse that answers at once.
+    fn load(&mut self, name: &str) {
+        self.pace(Pace::Ends);
+        let run = self.stage(name);
+        self.finish(&run);
+        self.to_the_end();
+    }
+
+    fn begin_statement(&self, at: usize) {
+        self.sim.world().warehouse.begin(at, &self.raw);
+    }
+
+    fn commit_statement(&self, at: usize) {
+        self.sim.world().warehouse.commit(at);
+    }
+}
+
+fn job_name(name: &str) -> JobName {
+    JobName::parse(name).expect("a name")
+}
+
+#[test]
+fn a_copy_that_began_before_its_run_was_abandoned_never_doubles_a_row() {
+    needs(Rule::ShutOut, WriteMode::Append, |s| {
+        s.write(1, 1);
+        let run = s.stage("orders");
+        s.finish(&run);
+        assert!(s.executor.step_until("send copy_0"));
+        s.pace(Pace::Begins);
+        while s.sim.world().warehouse.statements.is_empty() {
+            s.executor.step(0);
+        }
+        s.die();
+        s.abandon(&run);
+        s.to_the_end();
+        s.load("orders");
+        s.commit_statement(0);
+        s.compare()
+    });
+}
+
+#[test]
+fn a_merge_sent_twice_never_brings_an_older_version_back() {
+    needs(Rule::FenceAtCommit, WriteMode::Merge, |s| {
+        s.write(1, 1);
+        let run = s.stage("orders");
+        s.finish(&run);
+        assert!(s.executor.step_until("send apply"));
+        s.pace(Pace::Flies);
+        let sent = s.sim.world().warehouse.statements.len();
+        while s.sim.world().warehouse.statements.len() == sent {
+            s.executor.step(0);
+        }
+        // The answer is lost: nobody knows that the first MERGE is on its way.
+        s.die();
+        s.pace(Pace::Ends);
+        s.finish(&run);
+        assert!(s.executor.step_until("drop"));
+        s.begin_statement(sent);
+        s.to_the_end();
+        s.write(1, 2);
+        s.load("orders");
+        s.commit_statement(sent);
+        s.compare()
+    });
+}
+
+#[test]
+fn a_late_create_of_a_staging_table_never_empties_the_target() {
+    needs(Rule::StagingNonce, WriteMode::Replace, |s| {
+        s.write(1, 1);
+        let run = s.stage("orders");
+        let fly = |s: &mut Setup, label: &str| {
+            s.finish(&run);
+            assert!(s.executor.step_until(label));
+            s.pace(Pace::Flies);
+            let sent = s.sim.world().warehouse.statements.len();
+            while s.sim.world().warehouse.statements.len() == sent {
+                s.executor.step(0);
+            }
+            s.die();
+            s.pace(Pace::Ends);
+            sent
+        };
+        let create = fly(s, "send create_staging");
+        let overwrite = fly(s, "send apply");
+        s.finish(&run);
+        s.to_the_end();
+        s.write(2, 1);
+        s.load("orders");
+        s.begin_statement(create);
+        s.begin_statement(overwrite);
+        s.commit_statement(overwrite);
+        s.compare()
+    });
+}
+
+/// The rule is the tag itself, so its switch is the model's.
+#[test]
+fn two_jobs_on_one_target_never_delete_each_others_rows() {
+    let play = |tags_lack_job: bool| {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("threads");
+        let _inside = runtime.enter();
+        let mut s = Setup::new(Subject::Warehouse, 1, WriteMode::Append, Rules::all());
+        s.add_job("other");
+        s.sim.world().warehouse.tags_lack_job = tags_lack_job;
+        s.write(1, 1);
+        s.load("other");
+        let run = s.stage("orders");
+        s.abandon(&run);
+        s.to_the_end();
+        s.compare()
+    };
+    play(false).unwrap_or_else(|why| panic!("with the job in the tag: {why}"));
+    play(true).expect_err("the schedule must fail without the job in the tag");
+}
+
+/// A reload beside the regular run is what another job on the same target does; as the next run it waits.
+#[test]
+fn a_reload_never_makes_a_row_older() {
+    let play = |is_beside: bool| {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("threads");
+        let _inside = runtime.enter();
+        let mut s = Setup::new(Subject::Warehouse, 1, WriteMode::Merge, Rules::all());
+        s.add_job("beside");
+        s.write(1, 1);
+        if is_beside {
+            let reload = s.stage("beside");
+            s.write(1, 2);
+            s.load("orders");
+            s.finish(&reload);
+            s.to_the_end();
+        } else {
+            let regular = s.stage("orders");
+            let what = ReloadRange::Range { from: None, to: Some(Position("1".into())) };
+            let reload = Some(Reload { request: "r1".into(), what });
+            s.executor.send(Message::Plan { job: job_name("orders"), reload, take_over: None, origin: Origin::Request });
+            s.write(1, 2);
+            s.finish(&regular);
+            s.to_the_end();
+            s.come_to_rest()?;
+        }
+        s.compare()
+    };
+    play(false).unwrap_or_else(|why| panic!("as the next run: {why}"));
+    play(true).expect_err("the schedule must fail beside the regular run");
+}
+
+#[test]
+fn starting_again_never_uses_a_name_twice() {
+    needs(Rule::NumbersNeverGoBack, WriteMode::Append, |s| {
+        s.write(1, 1);
+        s.load("orders");
+        // The target was dropped by hand; the user starts again from the beginning.
+        s.sim.world().warehouse.tables.clear();
+        let take_over = Some(TakeOver { request: "t1".into(), from: Position("0".into()) });
+        s.executor.clear_queue();
+        s.executor.send(Message::Plan { job: job_name("orders"), reload: None, take_over, origin: Origin::Request });
+        s.come_to_rest()?;
+        s.compare()
+    });
+}
+
+#[test]
+fn a_run_whose_documents_were_cleaned_never_comes_back() {
+    needs(Rule::LookAtWatermark, WriteMode::Append, |s| {
+        s.write(1, 1);
+        // A planner reads the watermark and sleeps.
+        s.begin(s.plan());
+        assert!(s.executor.step_until("source plan"));
+        let sleeper = s.executor.in_flight() - 1;
+        s.executor.clear_queue();
+        s.load("orders");
+        s.clean_run(RunNumber(1));
+        while !s.executor.step(sleeper) {}
+        let run = s.stage_what_is_there("orders");
+        s.finish(&run);
+        s.to_the_end();
+        s.compare()
+    });
+}
+
+#[test]
+fn half_an_abandon_is_taken_up() {
+    needs(Rule::SweepMarked, WriteMode::Append, |s| {
+        s.write(1, 1);
+        let run = s.stage("orders");
+        s.abandon(&run);
+        // The mark is written, then the abandoner dies.
+        assert!(s.executor.step_until("list"));
+        s.die();
+        s.executor.clear_queue();
+        s.come_to_rest()?;
+        s.compare()
+    });
+}
+
+#[test]
+fn late_commits_below_the_greatest_cursor_are_read() {
+    let play = |is_bound_safe: bool| {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("threads");
+        let _inside = runtime.enter();
+        let mut s = Setup::new(Subject::Warehouse, 1, WriteMode::Append, Rules::all());
+        s.sim.world().is_bound_safe = is_bound_safe;
+        s.write(1, 1);
+        {
+            let mut guard = s.sim.world();
+            let world = &mut *guard;
+            world.source.begin(&mut world.rng, false);
+        }
+        s.write(9, 1);
+        s.load("orders");
+        s.come_to_rest()?;
+        s.compare()
+    };
+    play(true).unwrap_or_else(|why| panic!("with a safe bound: {why}"));
+    play(false).expect_err("the schedule must fail without a safe bound");
+}
+
+impl Setup {
+    /// Another job that reads the same table into the same target.
+    fn add_job(&mut self, name: &str) {
+        let mut services = (*self.services).clone();
+        let mut other = job(self.mode);
+        other.name = job_name(name);
+        services.jobs.push(other);
+        self.services = services.into();
+    }
+
+    fn life(&self, name: &str) -> Life {
+        let run = self.executor.history().iter().rev().find_map(|m| match m {
+            Message::Extract { run, .. } | Message::Finish { run } if run.job == job_name(name) => Some(run.life.clone()),
+            _ => None,
+        });
+        run.expect("the job has a life")
+    }
+
+    fn clean_run(&self, run: RunNumber) {
+        use futures::TryStreamExt;
+        use object_store::{ObjectStore, ObjectStoreExt};
+        let folder = object_store::path::Path::from(format!("root/state/runs/orders/{}/{run}", self.life("orders")));
+        futures::executor::block_on(async {
+            let documents: Vec<_> = self.raw.list(Some(&folder)).try_collect().await.expect("memory can be listed");
+            for document in documents {
+                self.raw.delete(&document.location).await.expect("memory can be deleted from");
+            }
+        });
+    }
+
+    /// Reads the run that a sleeper brought back.
+    fn stage_what_is_there(&mut self, name: &str) -> RunId {
+        while let Some(next) = self.executor.position(|m| matches!(m, Message::Extract { .. })) {
+            self.executor.deliver(next, &self.services.clone(), None);
+            self.to_the_end();
+        }
+        RunId { job: job_name(name), life: self.life(name), run: RunNumber(1) }
+    }
+}

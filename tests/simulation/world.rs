@@ -1,0 +1,143 @@
+//! What the simulated calls share: the source's rows, the warehouse, the dice.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use rand::rngs::StdRng;
+use rand::{Rng, RngExt, SeedableRng};
+
+use crate::gate::Gate;
+use crate::warehouse::Warehouse;
+
+/// One row of the source: its version grows with each change, `ts` is its cursor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Row {
+    pub id: i64,
+    pub version: i64,
+    pub ts: i64,
+}
+
+/// A transaction that took its time stamp when it began and commits later.
+#[derive(Debug, Clone)]
+pub struct Transaction {
+    pub began: i64,
+    pub writes: Vec<Row>,
+}
+
+/// The source's table.
+#[derive(Debug, Default)]
+pub struct SourceTable {
+    pub rows: BTreeMap<i64, Row>,
+    pub open: Vec<Transaction>,
+    pub clock: i64,
+    pub next_id: i64,
+}
+
+impl SourceTable {
+    /// The greatest cursor value below which no open transaction can commit a row.
+    pub fn safe_bound(&self, is_safe: bool) -> i64 {
+        let newest = self.rows.values().map(|r| r.ts).max().unwrap_or(0);
+        match self.open.iter().map(|t| t.began).min() {
+            Some(oldest) if is_safe => newest.min(oldest - 1),
+            _ => newest,
+        }
+    }
+
+    pub fn begin(&mut self, rng: &mut StdRng, may_update: bool) {
+        self.clock += 1;
+        let began = self.clock;
+        let mut writes = Vec::new();
+        for _ in 0..rng.random_range(1..=2) {
+            let locked: Vec<i64> = self.open.iter().flat_map(|t| &t.writes).chain(&writes).map(|r| r.id).collect();
+            let existing: Vec<i64> = self.rows.keys().copied().filter(|id| !locked.contains(id)).collect();
+            if may_update && !existing.is_empty() && rng.random_bool(0.6) {
+                let id = existing[rng.random_range(0..existing.len())];
+                writes.push(Row { id, version: self.rows[&id].version + 1, ts: began });
+            } else {
+                self.next_id += 1;
+                writes.push(Row { id: self.next_id, version: 1, ts: began });
+            }
+        }
+        self.open.push(Transaction { began, writes });
+    }
+
+    pub fn commit(&mut self, at: usize) {
+        for row in self.open.swap_remove(at).writes {
+            self.rows.insert(row.id, row);
+        }
+    }
+}
+
+/// How often what goes wrong.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Faults {
+    /// An IO fails before it does anything.
+    pub before: f64,
+    /// An IO does its work and its reply is lost.
+    pub lost_reply: f64,
+}
+
+#[derive(Debug)]
+pub struct World {
+    pub rng: StdRng,
+    pub source: SourceTable,
+    pub warehouse: Warehouse,
+    pub faults: Faults,
+    pub is_bound_safe: bool,
+    /// Seconds since the world began: leases run out by it.
+    pub now: i64,
+}
+
+/// What becomes of one IO.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Luck {
+    Good,
+    FailsBefore,
+    ReplyLost,
+}
+
+/// A handle on the world and on the gate of the calls in it.
+#[derive(Debug, Clone)]
+pub struct Sim {
+    world: Arc<Mutex<World>>,
+    pub gate: Gate,
+}
+
+impl Sim {
+    pub fn new(seed: u64) -> Self {
+        let world = World {
+            rng: StdRng::seed_from_u64(seed),
+            source: SourceTable::default(),
+            warehouse: Warehouse::default(),
+            faults: Faults::default(),
+            is_bound_safe: true,
+            now: 0,
+        };
+        Self { world: Arc::new(Mutex::new(world)), gate: Gate::default() }
+    }
+
+    pub fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().expect("no call panics while it holds the world")
+    }
+
+    /// Waits for the scheduler, then throws the dice for the IO that follows.
+    pub async fn io(&self, label: &str) -> Luck {
+        self.gate.pass(label).await;
+        let mut world = self.world();
+        let faults = world.faults;
+        let dice: f64 = world.rng.random();
+        if dice < faults.before {
+            Luck::FailsBefore
+        } else if dice < faults.before + faults.lost_reply {
+            Luck::ReplyLost
+        } else {
+            Luck::Good
+        }
+    }
+
+    /// Fresh names from the world's dice.
+    pub fn ids(&self) -> lakeward::model::ids::Ids {
+        let sim = self.clone();
+        lakeward::model::ids::Ids::from_fn(move || sim.world().rng.next_u64())
+    }
+}
