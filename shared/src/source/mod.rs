@@ -17,6 +17,7 @@ use crate::model::run::{Consistency, Estimate, ReadSpec, Reload, RunPlan, Slice,
 use crate::model::table::TableSchema;
 use crate::model::watermark::{Position, Watermark};
 
+mod naming;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 
