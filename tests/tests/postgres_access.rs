@@ -1,0 +1,235 @@
+//! Who may come in and what is said when somebody may not: every failure names its remedy.
+
+use std::io::Write;
+
+use lakeward::config::TlsMode;
+use lakeward::error::ErrorKind;
+use lakeward::model::check::Verdict;
+use lakeward::model::job::Relation;
+use lakeward::source::Source;
+use lakeward_tests::postgres::{Place, job, plan};
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs LAKEWARD_TEST_POSTGRES_URL: make test"]
+async fn a_login_that_fails_says_what_to_do() {
+    let place = Place::new("login").await;
+    let server = &place.server;
+    let told = async |change: &dyn Fn(&mut lakeward::config::PostgresConnection), password: &str| {
+        let mut config = server.config();
+        change(&mut config);
+        let source = server.source_of(&config, &server.user, password);
+        let e = plan(&source, &place.job("t"), None).await.unwrap_err();
+        assert_eq!(e.kind(), ErrorKind::Access, "{e:?}");
+        assert!(!e.chain().contains(&server.password));
+        e.chain()
+    };
+    let text = told(&|_| {}, "wrong").await;
+    assert!(text.contains("refused the password"), "{text}");
+    let text = told(&|c| c.database = "nowhere".into(), &server.password).await;
+    assert!(text.contains("there is no database 'nowhere'"), "{text}");
+    let text = told(&|c| c.host = "no-such-host.invalid".into(), &server.password).await;
+    assert!(text.contains("name is not known"), "{text}");
+    let text = told(&|c| c.port = 1, &server.password).await;
+    assert!(text.contains("nothing listens there"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs LAKEWARD_TEST_POSTGRES_CA: make test"]
+async fn a_certificate_is_verified_as_far_as_was_asked() {
+    let place = Place::new("tls").await;
+    place.run("CREATE TABLE {s}.t (id int)").await;
+    let server = &place.server;
+    let stranger = tempfile::NamedTempFile::new().unwrap();
+    let authority = server.authority.clone().expect("the test's server has an authority");
+    // Whoever signed this is somebody else.
+    stranger.as_file().write_all(STRANGER.as_bytes()).unwrap();
+    for (mode, host, ca, expected) in [
+        (TlsMode::VerifyFull, "127.0.0.1", Some(authority.clone()), Ok(())),
+        (TlsMode::VerifyFull, "localhost", Some(authority.clone()), Ok(())),
+        (
+            TlsMode::VerifyFull,
+            "127.0.0.2",
+            Some(authority.clone()),
+            Err("certificate is not for '127.0.0.2'"),
+        ),
+        (TlsMode::VerifyCa, "127.0.0.2", Some(authority.clone()), Ok(())),
+        (
+            TlsMode::VerifyCa,
+            "127.0.0.1",
+            Some(stranger.path().to_owned()),
+            Err("not trusted"),
+        ),
+        (TlsMode::VerifyFull, "127.0.0.1", None, Err("not trusted")),
+        (
+            TlsMode::VerifyFull,
+            "127.0.0.1",
+            Some("/no/such.pem".into()),
+            Err("tls_ca_file /no/such.pem"),
+        ),
+        (TlsMode::Require, "127.0.0.2", None, Ok(())),
+        (TlsMode::Disable, "127.0.0.1", None, Ok(())),
+    ] {
+        let mut config = server.config();
+        (config.tls, config.host, config.tls_ca_file) = (mode, host.to_owned(), ca);
+        let source = server.source_of(&config, &server.user, &server.password);
+        let found = plan(&source, &place.job("t"), None).await;
+        match expected {
+            Ok(()) => assert!(found.is_ok(), "{mode:?} {host}: {found:?}"),
+            Err(text) => {
+                let e = found.unwrap_err();
+                assert!(e.chain().contains(text), "{mode:?} {host}: {}", e.chain());
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs LAKEWARD_TEST_POSTGRES_URL: make test"]
+async fn what_a_role_may_not_read_is_named_with_the_grant() {
+    let place = Place::new("grants").await;
+    place
+        .run(
+            "CREATE TABLE {s}.t (id int PRIMARY KEY, at timestamptz);
+             DROP ROLE IF EXISTS t_grants_reader; CREATE ROLE t_grants_reader LOGIN PASSWORD 'grants';
+             GRANT USAGE ON SCHEMA {s} TO t_grants_reader",
+        )
+        .await;
+    let source = place
+        .server
+        .source_of(&place.server.config(), "t_grants_reader", "grants");
+    let e = plan(&source, &place.job("t"), None).await.unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::Access, "{e:?}");
+    assert!(
+        e.chain()
+            .contains("grant the role USAGE on the schema and SELECT on the table"),
+        "{}",
+        e.chain()
+    );
+    assert!(
+        source
+            .discover()
+            .await
+            .unwrap()
+            .iter()
+            .all(|t| t.schema != place.schema)
+    );
+
+    place
+        .run("GRANT SELECT ON {s}.t TO t_grants_reader; INSERT INTO {s}.t VALUES (1, now() - interval '1 day')")
+        .await;
+    let mut job = place.job("t");
+    job.cursor = Some("at".into());
+    let planned = plan(&source, &job, None).await.unwrap();
+    assert!(
+        planned.notes.iter().any(|n| n.contains("pg_monitor")),
+        "{:?}",
+        planned.notes
+    );
+    let lines = source.check().await;
+    assert!(
+        lines
+            .iter()
+            .any(|l| matches!(&l.verdict, Verdict::Warning(t) if t.contains("GRANT pg_monitor"))),
+        "{lines:?}"
+    );
+    place.run("GRANT pg_monitor TO t_grants_reader").await;
+    let planned = plan(&source, &job, None).await.unwrap();
+    assert_eq!(planned.notes, Vec::<String>::new());
+
+    // The role sees what a policy lets it see, and the plan says so.
+    place.run("ALTER TABLE {s}.t ENABLE ROW LEVEL SECURITY").await;
+    let planned = plan(&source, &job, None).await.unwrap();
+    assert!(
+        planned.notes.iter().any(|n| n.contains("row security")),
+        "{:?}",
+        planned.notes
+    );
+    place
+        .run("DROP OWNED BY t_grants_reader; DROP ROLE t_grants_reader")
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs LAKEWARD_TEST_POSTGRES_URL: make test"]
+async fn what_is_spelled_wrong_is_the_users_to_mend() {
+    let place = Place::new("spelling").await;
+    place
+        .run("CREATE TABLE {s}.t (id int PRIMARY KEY, at timestamptz, note text, flag bool)")
+        .await;
+    let source = place.server.source();
+    let e = plan(&source, &place.job("nothing"), None).await.unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::Config, "{e:?}");
+    let e = plan(&source, &job(Relation::Query("SELECT FROM nowhere WHERE".into())), None)
+        .await
+        .unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::Config, "{e:?}");
+    let mut wrong = place.job("t");
+    for (cursor, text) in [
+        ("note", "its type text does not order changes; use one of id, at, xmin"),
+        ("nope", "no such column"),
+    ] {
+        wrong.cursor = Some(cursor.into());
+        let e = plan(&source, &wrong, None).await.unwrap_err();
+        assert_eq!(e.kind(), ErrorKind::Config);
+        assert!(e.chain().contains(text), "{}", e.chain());
+    }
+    wrong.cursor = Some("at".into());
+    wrong.start = Some("last tuesday".into());
+    let e = plan(&source, &wrong, None).await.unwrap_err();
+    assert!(
+        e.kind() == ErrorKind::Config && e.chain().contains("'last tuesday'"),
+        "{}",
+        e.chain()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs LAKEWARD_TEST_POSTGRES_URL: make test"]
+async fn check_and_discover_tell_what_there_is() {
+    let place = Place::new("discover").await;
+    place
+        .run(
+            "CREATE TABLE {s}.orders (id bigint, line int, created_at timestamptz, updated_at timestamptz, PRIMARY KEY (id, line));
+             CREATE INDEX ON {s}.orders (updated_at); CREATE INDEX ON {s}.orders (created_at);
+             INSERT INTO {s}.orders SELECT n, 1, now(), now() FROM generate_series(1, 1000) n; ANALYZE {s}.orders;
+             CREATE VIEW {s}.v AS SELECT id FROM {s}.orders;
+             CREATE TABLE {s}.p (id int) PARTITION BY RANGE (id); CREATE TABLE {s}.p1 PARTITION OF {s}.p DEFAULT;",
+        )
+        .await;
+    let source = place.server.source();
+    let lines = source.check().await;
+    assert!(lines.iter().all(|l| !matches!(l.verdict, Verdict::Bad(_))), "{lines:?}");
+    assert_eq!(lines.len(), 5, "{lines:?}");
+    let tables: Vec<_> = source
+        .discover()
+        .await
+        .unwrap()
+        .into_iter()
+        .filter(|t| t.schema == place.schema)
+        .collect();
+    assert_eq!(
+        tables
+            .iter()
+            .map(|t| (t.name.as_str(), t.kind.as_str()))
+            .collect::<Vec<_>>(),
+        [("orders", "table"), ("p", "partitioned table"), ("v", "view")]
+    );
+    assert_eq!(tables[0].key, ["id", "line"]);
+    assert_eq!(tables[0].cursor_candidates, ["updated_at", "created_at", "id", "xmin"]);
+    assert_eq!(tables[0].estimate_rows, 1000);
+    assert!(tables[0].bytes > 0);
+}
+
+/// A certificate that signed nothing here; made for this test, its key thrown away.
+const STRANGER: &str = "-----BEGIN CERTIFICATE-----
+MIIBfTCCASOgAwIBAgIUNwgLAWx/wc9e6DRWcnsZ44jXQxYwCgYIKoZIzj0EAwIw
+EzERMA8GA1UEAwwIU3RyYW5nZXIwIBcNMjYxMTIzMDEzMTU5WhgPMjEyNjEwMzAw
+MTMxNTlaMBMxETAPBgNVBAMMCFN0cmFuZ2VyMFkwEwYHKoZIzj0CAQYIKoZIzj0D
+AQcDQgAEgiFpV7dWTbki+gNn06kT1nveButpxlCVGbHS9KPPHttcbMxqq0N0vqNB
+qlQT3eUs4KLGbZLWUCHCt5cmKQSyO6NTMFEwHQYDVR0OBBYEFLthXA0Y0reiwJwE
+YbfEmA6Gx1sKMB8GA1UdIwQYMBaAFLthXA0Y0reiwJwEYbfEmA6Gx1sKMA8GA1Ud
+EwEB/wQFMAMBAf8wCgYIKoZIzj0EAwIDSAAwRQIhAMsYrfXFtX4CvQvwk+ONnrxc
+qdg/1mySnU8uljrmFok3AiBb1BfuxqqE8KPn+RddvsOXsF5/TCOgA4jRvBhtaBD6
+ug==
+-----END CERTIFICATE-----
+";
