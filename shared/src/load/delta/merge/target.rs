@@ -1,0 +1,232 @@
+//! A live file of the target and the staged rows that meet it.
+//!
+//! Keys are read first; only where one meets is a row group read in full. It refuses to look at files whose statistics
+//! leave no room for the keys at hand.
+
+use arrow::array::{BooleanArray, RecordBatch};
+use arrow::compute::{filter_record_batch, take_record_batch};
+use arrow::datatypes::SchemaRef;
+use futures::TryStreamExt as _;
+
+use super::bounds::Bounds;
+use super::judge::{Judge, Met, Missed};
+use super::shape::{Gone, Shape, one};
+use super::staged::{KeyRange, Staged};
+use crate::error::{ErrorKind, OrError as _, Result};
+use crate::load::delta::datafile::DataFile;
+use crate::load::delta::kernel::blocking;
+use crate::load::delta::parts::Part;
+use crate::load::delta::table::Table;
+use crate::load::delta::view::View;
+
+/// A live file.
+#[derive(Debug)]
+pub(super) struct Target {
+    /// As the log spells it.
+    pub path: String,
+    /// Its size.
+    pub bytes: u64,
+    /// Whether it carries a deletion vector.
+    pub has_deletions: bool,
+    bounds: Option<Bounds>,
+    drops: Vec<u64>,
+    dropped: u64,
+}
+
+/// The live files that may hold keys of the staged parts; for loads that look for rows that are gone, all of them.
+pub(super) async fn candidates(table: &Table, view: &View, shape: &Shape, parts: &[&Part]) -> Result<Vec<Target>> {
+    let mut staged: Option<Vec<Bounds>> = Some(Vec::new());
+    for part in parts {
+        match Bounds::of_stats(shape, &part.file.stats)? {
+            Some(bounds) => staged.as_mut().into_iter().for_each(|all| all.push(bounds.clone())),
+            None => staged = None,
+        }
+    }
+    // Files that came after the plan hold rows that the source had not when its keys were read.
+    let planned = shape.planned_at.timestamp_millis();
+    let is_sync = matches!(shape.gone, Some(Gone::Delete | Gone::Mark(_)));
+    let mut found: Vec<(String, u64, bool, Option<String>)> = Vec::new();
+    let (engine, view) = (table.engine.clone(), view.clone());
+    let files = blocking(move || {
+        view.each_file(&engine, |file| {
+            if !(is_sync && file.modified >= planned) {
+                found.push((
+                    file.path.to_owned(),
+                    file.bytes,
+                    file.has_deletions,
+                    file.stats.map(str::to_owned),
+                ));
+            }
+            Ok(())
+        })?;
+        Ok(found)
+    })
+    .await?;
+    let mut targets = Vec::new();
+    for (path, bytes, has_deletions, stats) in files {
+        let bounds = Bounds::of_stats(shape, stats.as_deref().unwrap_or_default())?;
+        let may_meet = match (&bounds, &staged) {
+            (Some(bounds), Some(staged)) => staged.iter().any(|s| s.overlap(bounds)),
+            _ => !parts.is_empty(),
+        };
+        if may_meet || shape.gone.is_some() {
+            targets.push(Target {
+                path,
+                bytes,
+                has_deletions,
+                bounds,
+                drops: Vec::new(),
+                dropped: 0,
+            });
+        }
+    }
+    Ok(targets)
+}
+
+impl Target {
+    /// Holds one range of staged rows against this file.
+    pub async fn match_with(
+        &mut self,
+        table: &Table,
+        shape: &Shape,
+        staged: &mut Staged,
+        range: &KeyRange,
+        judge: &mut Judge<'_>,
+    ) -> Result<()> {
+        if self.bounds.as_ref().is_some_and(|b| !may_matter(shape, staged, range, b)) {
+            return Ok(());
+        }
+        let file = DataFile::open(table, &self.path, self.bytes, self.has_deletions).await?;
+        let starts = file.group_starts();
+        for group in 0..file.footer().num_row_groups() {
+            let bounds = Bounds::of_group(shape, &file, group)?;
+            if bounds.is_some_and(|b| !may_matter(shape, staged, range, &b)) {
+                continue;
+            }
+            let (met, missed) = find(&file, group, starts[group], shape, staged, range).await?;
+            self.act(&file, group, starts[group], shape, staged, judge, &met, &missed)
+                .await?;
+        }
+        Ok(())
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "all of it is one step of the loop above")]
+    async fn act(
+        &mut self,
+        file: &DataFile,
+        group: usize,
+        start: usize,
+        shape: &Shape,
+        staged: &mut Staged,
+        judge: &mut Judge<'_>,
+        met: &[Met],
+        missed: &[Missed],
+    ) -> Result<()> {
+        if shape.gone == Some(Gone::Delete) {
+            for row in missed {
+                self.drop_row(row.0);
+                judge.outcome.deleted += 1;
+            }
+            return Ok(());
+        }
+        if met.is_empty() && missed.is_empty() {
+            return Ok(());
+        }
+        let (mut met, mut missed) = (met, missed);
+        let mut batches = file.read_group(group, &shape.schema)?;
+        let mut first = start;
+        while let Some(batch) = batches.try_next().await? {
+            let end = first + batch.num_rows();
+            let (met_here, met_later) = met.split_at(met.partition_point(|m| m.row < end));
+            let (missed_here, missed_later) = missed.split_at(missed.partition_point(|m| m.0 < end));
+            (met, missed) = (met_later, missed_later);
+            if !met_here.is_empty() {
+                let rows = taken(&batch, met_here.iter().map(|m| m.row - first))?;
+                for row in judge.meet(staged, &rows, met_here).await? {
+                    self.drop_row(row);
+                }
+            }
+            if !missed_here.is_empty() {
+                let rows = taken(&batch, missed_here.iter().map(|m| m.0 - first))?;
+                for row in judge.miss(&rows, missed_here).await? {
+                    self.drop_row(row);
+                }
+            }
+            if met.is_empty() && missed.is_empty() {
+                break;
+            }
+            first = end;
+        }
+        Ok(())
+    }
+
+    fn drop_row(&mut self, row: usize) {
+        let (word, bit) = (row / 64, 1u64 << (row % 64));
+        if self.drops.len() <= word {
+            self.drops.resize(word + 1, 0);
+        }
+        if self.drops[word] & bit == 0 {
+            self.drops[word] |= bit;
+            self.dropped += 1;
+        }
+    }
+
+    /// Whether the file must be written again.
+    pub fn has_drops(&self) -> bool {
+        self.dropped > 0
+    }
+
+    /// The rows of a batch, which begins at row `start` of the file, that stay.
+    pub fn survivors(&self, batch: &RecordBatch, start: usize) -> Result<RecordBatch> {
+        let is_dropped = |row: usize| self.drops.get(row / 64).is_some_and(|w| w & (1 << (row % 64)) != 0);
+        let keep: BooleanArray = (start..start + batch.num_rows()).map(|row| Some(!is_dropped(row))).collect();
+        if keep.true_count() == batch.num_rows() {
+            return Ok(batch.clone());
+        }
+        filter_record_batch(batch, &keep).or_error(ErrorKind::Bug, || "cannot filter rows".into())
+    }
+}
+
+fn may_matter(shape: &Shape, staged: &Staged, range: &KeyRange, bounds: &Bounds) -> bool {
+    if shape.gone.is_some() {
+        range.meets(bounds)
+    } else {
+        staged.meets(bounds)
+    }
+}
+
+/// Which rows of a row group staged keys meet, and which lie in the range and are met by none.
+async fn find(
+    file: &DataFile,
+    group: usize,
+    start: usize,
+    shape: &Shape,
+    staged: &Staged,
+    range: &KeyRange,
+) -> Result<(Vec<Met>, Vec<Missed>)> {
+    let (mut met, mut missed) = (Vec::new(), Vec::new());
+    let keys: &SchemaRef = &shape.keys;
+    let mut batches = file.read_group(group, keys)?;
+    let mut first = start;
+    while let Some(batch) = batches.try_next().await? {
+        let nulls = shape.key_names.iter().map(|name| one(&batch, name).map(|c| c.null_count() > 0));
+        let has_null = nulls.collect::<Result<Vec<_>>>()?.contains(&true);
+        for (row, key) in shape.key_rows(&batch)?.iter().enumerate() {
+            if let Some(slot) = staged.find(key.as_ref()) {
+                met.push(Met { row: first + row, slot });
+            } else if shape.gone.is_some() && range.holds(key.as_ref()) {
+                // A NULL key equals nothing: it is neither there nor gone.
+                if !(has_null && batch.columns().iter().any(|c| c.is_null(row))) {
+                    missed.push(Missed(first + row));
+                }
+            }
+        }
+        first += batch.num_rows();
+    }
+    Ok((met, missed))
+}
+
+fn taken(batch: &RecordBatch, rows: impl Iterator<Item = usize>) -> Result<RecordBatch> {
+    let indices: arrow::array::UInt64Array = rows.map(|row| Some(row as u64)).collect();
+    take_record_batch(batch, &indices).or_error(ErrorKind::Bug, || "cannot take rows".into())
+}

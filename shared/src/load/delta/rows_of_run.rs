@@ -1,0 +1,99 @@
+//! The rows of one append run in a version of its target: to count them, and to take them out again.
+//!
+//! A run's own files hold nothing but its rows. It refuses to stop there: another writer may have rewritten them into
+//! files of its own (a compaction, a merge on the same table), where only the row tag tells them.
+
+use std::collections::HashSet;
+
+use super::kernel::blocking;
+use super::place::{DATA, REWRITTEN, run_prefix};
+use super::table::Table;
+use super::view::View;
+use crate::error::Result;
+use crate::model::table::LINEAGE_RUN;
+use crate::model::watermark::RunId;
+
+/// Where the rows of a run are.
+#[derive(Debug, Clone, Default)]
+pub(super) struct RowsOfRun {
+    /// Its own files that are live.
+    pub own: HashSet<String>,
+    /// Rows in them.
+    own_rows: u64,
+    /// Files of others that hold some of its rows, with how many.
+    pub others: Vec<(OtherFile, u64)>,
+}
+
+/// A live file that another run or writer wrote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct OtherFile {
+    /// As the log spells it.
+    pub path: String,
+    /// Its size.
+    pub bytes: u64,
+    /// Whether it carries a deletion vector.
+    pub has_deletions: bool,
+}
+
+impl RowsOfRun {
+    /// All of them.
+    pub fn rows(&self) -> u64 {
+        self.own_rows + self.others.iter().map(|(_, rows)| rows).sum::<u64>()
+    }
+}
+
+/// Finds them.
+pub(super) async fn rows_of_run(table: &Table, view: &View, run: &RunId) -> Result<RowsOfRun> {
+    let (this, seen, tag, prefix) = (table.clone(), view.clone(), run.to_string(), run_prefix(run));
+    let (mut found, suspects) = blocking(move || {
+        let mut found = RowsOfRun::default();
+        let mut suspects: Vec<OtherFile> = Vec::new();
+        seen.each_file(&this.engine, |file| {
+            let stats = file.read_stats();
+            if file.path.starts_with(&prefix) && !file.has_deletions {
+                found.own.insert(file.path.to_owned());
+                match stats["numRecords"].as_u64() {
+                    Some(rows) => found.own_rows += rows,
+                    None => suspects.push(other(&file)),
+                }
+            } else if !is_of_one_run(file.path) && may_hold(&stats, &tag) {
+                suspects.push(other(&file));
+            }
+            Ok(())
+        })?;
+        Ok((found, suspects))
+    })
+    .await?;
+    for file in suspects {
+        let rows = super::datafile::count_tagged(table, &file, &run.to_string()).await?;
+        if found.own.contains(&file.path) {
+            found.own_rows += rows;
+        } else if rows > 0 {
+            found.others.push((file, rows));
+        }
+    }
+    Ok(found)
+}
+
+fn other(file: &super::view::LiveFile<'_>) -> OtherFile {
+    OtherFile {
+        path: file.path.to_owned(),
+        bytes: file.bytes,
+        has_deletions: file.has_deletions,
+    }
+}
+
+/// Whether a file is a staged part of some run: all its rows carry that run's tag. What `apply` wrote is mixed.
+fn is_of_one_run(path: &str) -> bool {
+    let mut parts = path.split('/');
+    parts.next() == Some(DATA) && parts.nth(3).is_some_and(|name| !name.starts_with(REWRITTEN))
+}
+
+/// Whether a file's statistics leave room for a tag. Texts in statistics may be cut, so bounds are compared as bounds.
+fn may_hold(stats: &serde_json::Value, tag: &str) -> bool {
+    let min = stats["minValues"][LINEAGE_RUN].as_str();
+    let max = stats["maxValues"][LINEAGE_RUN].as_str();
+    let is_below = min.is_some_and(|min| tag < min);
+    let is_above = max.is_some_and(|max| tag > max && !tag.starts_with(max));
+    !is_below && !is_above
+}
