@@ -290,6 +290,19 @@ impl Setup {
         }
     }
 
+    /// For a failing seed: where everything stands.
+    pub fn story(&self) -> String {
+        let world = self.sim.world();
+        let statements: Vec<String> = world.warehouse.statements.iter().map(|s| format!("{s:?}")).collect();
+        format!(
+            "state {:?}\nfailures {:?}\nguard {}\n{}",
+            self.state().map(|s| (s.watermark, s.last)),
+            self.executor.failures,
+            world.warehouse.has_count_guard,
+            statements.join("\n")
+        )
+    }
+
     pub fn compare(&self) -> Result<(), String> {
         let target: Vec<Row> = match self.subject {
             Subject::Warehouse => {
@@ -329,7 +342,9 @@ pub fn run(subject: Subject, seed: u64, rules: Rules) -> Result<(), String> {
     if setup.sim.world().rng.random_bool(0.5) {
         setup.executor.kill_all();
     }
-    setup.come_to_rest()?;
+    if let Err(why) = setup.come_to_rest() {
+        return Err(format!("{why}\n{}", setup.story()));
+    }
     setup.settle_statements();
-    setup.compare()
+    setup.compare().map_err(|why| format!("{why}\n{}", setup.story()))
 }

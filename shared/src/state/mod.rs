@@ -214,6 +214,11 @@ impl StateStore {
     }
 
     async fn read<T: DeserializeOwned>(&self, path: &Path) -> Result<Option<Versioned<T>>> {
+        Ok(self.read_with_writer(path).await?.map(|(_, found)| found))
+    }
+
+    /// The document, and who wrote it.
+    async fn read_with_writer<T: DeserializeOwned>(&self, path: &Path) -> Result<Option<(String, Versioned<T>)>> {
         let found = match self.store.get(path).await {
             Ok(found) => found,
             Err(StoreError::NotFound { .. }) => return Ok(None),
@@ -240,11 +245,12 @@ impl StateStore {
                 ),
             ));
         }
-        Ok(Some(Versioned {
+        let found = Versioned {
             value: envelope.value,
             written_at,
             version,
-        }))
+        };
+        Ok(Some((envelope.written_by, found)))
     }
 
     async fn create<T: Serialize + DeserializeOwned + Clone>(&self, path: &Path, value: &T) -> Result<Written<T>> {
@@ -303,29 +309,11 @@ impl StateStore {
             }
             Err(e) => Some(e),
         };
-        match (self.read::<WrittenBy<T>>(path).await?, refused) {
-            (Some(found), _) if found.value.written_by == written_by => Ok(Written::Won(found.unwrapped())),
-            (found, None) => Ok(Written::Lost(found.map(Versioned::unwrapped))),
+        match (self.read_with_writer(path).await?, refused) {
+            (Some((writer, found)), _) if writer == written_by => Ok(Written::Won(found)),
+            (found, None) => Ok(Written::Lost(found.map(|(_, found)| found))),
             // An error, and what stands is not ours: it may still arrive, so nothing can be said but "again".
             (_, Some(e)) => Err(busy(&e, format!("cannot write state document {path}"))),
-        }
-    }
-}
-
-/// A document together with who wrote it.
-#[derive(Deserialize)]
-struct WrittenBy<T> {
-    written_by: String,
-    #[serde(flatten)]
-    value: T,
-}
-
-impl<T> Versioned<WrittenBy<T>> {
-    fn unwrapped(self) -> Versioned<T> {
-        Versioned {
-            value: self.value.value,
-            written_at: self.written_at,
-            version: self.version,
         }
     }
 }
