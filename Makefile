@@ -7,9 +7,6 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 SERVERS := pg azurite s3 moto s3proxy python
 WITH := tests/setup/with-servers.sh
 
-# A plain test run proves a few thousand schedules; CI sets its own count, `make soak` counts hours instead.
-export LAKEWARD_SIM_SEEDS ?= 500
-
 .PHONY: help setup demo check test bench lint deny test-matrix soak clean
 .DEFAULT_GOAL := help
 
@@ -50,8 +47,12 @@ bench: ## PostgreSQL to Parquet, side by side with DuckDB and the server's own C
 	LAKEWARD_PG_OPTIONS="-c shared_buffers=2GB -c jit=off -c autovacuum=off" $(WITH) pg python -- \
 	  bash -c '"$$LAKEWARD_TEST_PYTHON" tests/bench/bench.py "$$CARGO_TARGET_DIR/release/lakeward" $(BENCH_ARGS)'
 
+# No end but the clock: seeds without number, and a failure is told by what was printed.
 soak: ## the simulation for an hour (SOAK_SECONDS=3600)
-	LAKEWARD_SIM_SECONDS=$(or $(SOAK_SECONDS),3600) cargo test --release -p lakeward-tests --test simulation -- --nocapture
+	@tests/setup/install.sh rust
+	cargo test --release -p lakeward-tests --test simulation --no-run
+	@log=$$(mktemp); LAKEWARD_SIM_SEEDS=1000000000 timeout $(or $(SOAK_SECONDS),3600) \
+	  cargo test --release -p lakeward-tests --test simulation -- --nocapture 2>&1 | tee $$log; ! grep -E 'replay:|FAILED' $$log
 
 clean: ## forget what was built (not what was installed)
 	rm -rf "$(CARGO_TARGET_DIR)"

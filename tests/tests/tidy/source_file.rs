@@ -74,15 +74,17 @@ pub fn workspace_files() -> Vec<SourceFile> {
     files
 }
 
-/// `#[cfg(test)] mod contract;` makes a whole file test code.
+/// `#[cfg(test)] mod tests;` makes a whole file, or a folder, test code.
 fn mark_test_files(files: &mut [SourceFile]) {
-    let declared: Vec<String> = files.iter().flat_map(declared_test_files).collect();
+    let declared: Vec<String> = files.iter().flat_map(declared_test_modules).collect();
     for file in files {
-        file.is_test = declared.contains(&file.path);
+        let below =
+            |declared: &String| file.path.starts_with(&format!("{declared}/")) || file.path == format!("{declared}.rs");
+        file.is_test = declared.iter().any(below);
     }
 }
 
-fn declared_test_files(file: &SourceFile) -> Vec<String> {
+fn declared_test_modules(file: &SourceFile) -> Vec<String> {
     let folder = file
         .path
         .trim_end_matches(".rs")
@@ -95,7 +97,7 @@ fn declared_test_files(file: &SourceFile) -> Vec<String> {
     items
         .filter_map(|item| item.trim_start_matches("pub ").strip_prefix("mod ")?.split_once(';'))
         .filter(|(name, _)| name.bytes().all(is_word))
-        .flat_map(|(name, _)| [format!("{folder}/{name}.rs"), format!("{folder}/{name}/mod.rs")])
+        .map(|(name, _)| format!("{folder}/{name}"))
         .collect()
 }
 
@@ -293,8 +295,9 @@ fn a_file_declared_under_cfg_test_is_no_library_code() {
     let mut files = [
         SourceFile::new("shared/src/secrets/mod.rs", "#[cfg(test)]\npub mod contract;\nmod env;"),
         SourceFile::new("shared/src/secrets/contract.rs", ""),
+        SourceFile::new("shared/src/secrets/contract/faults.rs", ""),
         SourceFile::new("shared/src/secrets/env.rs", ""),
     ];
     mark_test_files(&mut files);
-    assert_eq!(files.map(|file| file.is_library()), [true, false, true]);
+    assert_eq!(files.map(|file| file.is_library()), [true, false, false, true]);
 }
