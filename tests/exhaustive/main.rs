@@ -14,7 +14,14 @@ use model::{Bounds, World};
 use search::{Verdict, search};
 
 fn bounds(mode: WriteMode) -> Bounds {
-    Bounds { mode, workers: 2, statements: 2, versions: 2, runs: 2, last_step_only: mode != WriteMode::Append }
+    Bounds {
+        mode,
+        workers: 2,
+        statements: 2,
+        versions: 2,
+        runs: 2,
+        last_step_only: mode != WriteMode::Append,
+    }
 }
 
 fn holds(name: &str, bounds: Bounds) {
@@ -26,8 +33,14 @@ fn holds(name: &str, bounds: Bounds) {
 
 fn fails_without(rule: Rule, bounds: Bounds) {
     match search(World::new(bounds, Rules::without(rule))) {
-        Verdict::Holds { states } => panic!("nothing goes wrong without {rule:?} in {states} states: the rule is not tested"),
-        Verdict::Fails { what, trace } => eprintln!("without {rule:?}: {what} after {} steps\n{}", trace.len(), trace.join("\n")),
+        Verdict::Holds { states } => {
+            panic!("nothing goes wrong without {rule:?} in {states} states: the rule is not tested")
+        }
+        Verdict::Fails { what, trace } => eprintln!(
+            "without {rule:?}: {what} after {} steps\n{}",
+            trace.len(),
+            trace.join("\n")
+        ),
     }
 }
 
@@ -48,13 +61,23 @@ fn replace_never_goes_back_in_any_schedule() {
 
 #[test]
 fn merge_from_the_staging_table_on_never_goes_back() {
-    let bounds = Bounds { workers: 1, statements: 5, last_step_only: false, ..bounds(WriteMode::Merge) };
+    let bounds = Bounds {
+        workers: 1,
+        statements: 5,
+        last_step_only: false,
+        ..bounds(WriteMode::Merge)
+    };
     holds("merge, from CREATE on, 1 worker", bounds);
 }
 
 #[test]
 fn replace_from_the_staging_table_on_never_goes_back() {
-    let bounds = Bounds { workers: 1, statements: 5, last_step_only: false, ..bounds(WriteMode::Replace) };
+    let bounds = Bounds {
+        workers: 1,
+        statements: 5,
+        last_step_only: false,
+        ..bounds(WriteMode::Replace)
+    };
     holds("replace, from CREATE on, 1 worker", bounds);
 }
 
@@ -90,6 +113,11 @@ fn a_late_merge_finds_its_source_without_the_drop_before_the_watermark() {
 
 #[test]
 fn a_late_create_empties_the_target_without_the_nonce() {
-    let bounds = Bounds { workers: 1, statements: 6, last_step_only: false, ..bounds(WriteMode::Replace) };
+    let bounds = Bounds {
+        workers: 1,
+        statements: 6,
+        last_step_only: false,
+        ..bounds(WriteMode::Replace)
+    };
     fails_without(Rule::StagingNonce, bounds);
 }

@@ -14,7 +14,7 @@ pub enum Verdict {
 const STATES_MAX: usize = 6_000_000;
 
 pub fn search(start: World) -> Verdict {
-    // For each state its number, and for each number where it came from: memory for the trace without copies.
+    // For each number where it came from, and for each number where it came from: memory for the trace without copies.
     let mut seen: HashMap<u128, ()> = HashMap::new();
     let mut from: Vec<(u32, String)> = vec![(0, String::new())];
     seen.insert(start.fingerprint(), ());
@@ -23,13 +23,21 @@ pub fn search(start: World) -> Verdict {
         let mut next_layer = Vec::new();
         for (number, world) in layer {
             for (label, next) in world.successors() {
-                let Entry::Vacant(entry) = seen.entry(next.fingerprint()) else { continue };
+                let Entry::Vacant(entry) = seen.entry(next.fingerprint()) else {
+                    continue;
+                };
                 entry.insert(());
-                assert!(from.len() < STATES_MAX, "more than {STATES_MAX} states: choose a smaller configuration");
+                assert!(
+                    from.len() < STATES_MAX,
+                    "more than {STATES_MAX} states: choose a smaller configuration"
+                );
                 let id = u32::try_from(from.len()).expect("below the maximum");
                 from.push((number, label));
                 if let Err(what) = next.check() {
-                    return Verdict::Fails { what, trace: trace(&from, id) };
+                    return Verdict::Fails {
+                        what,
+                        trace: trace(&from, id),
+                    };
                 }
                 next_layer.push((id, next));
             }
@@ -47,5 +55,9 @@ fn trace(from: &[(u32, String)], mut at: u32) -> Vec<String> {
         at = *before;
     }
     steps.reverse();
-    steps.iter().enumerate().map(|(n, s)| format!("{:>3} {s}", n + 1)).collect()
+    steps
+        .iter()
+        .enumerate()
+        .map(|(n, s)| format!("{:>3} {s}", n + 1))
+        .collect()
 }

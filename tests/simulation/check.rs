@@ -18,5 +18,7 @@ pub fn target_is_source(mode: WriteMode, source: &BTreeMap<i64, Row>, target: &[
     let missing: Vec<&Row> = expected.iter().filter(|r| !found.contains(r)).collect();
     let strange: Vec<&Row> = found.iter().filter(|r| !expected.contains(r)).collect();
     let doubled: Vec<&Row> = found.windows(2).filter(|w| w[0] == w[1]).map(|w| &w[0]).collect();
-    Err(format!("{mode:?}: the target differs from the source: missing {missing:?}, not in the source {strange:?}, doubled {doubled:?}"))
+    Err(format!(
+        "{mode:?}: the target differs from the source: missing {missing:?}, not in the source {strange:?}, doubled {doubled:?}"
+    ))
 }

@@ -45,7 +45,14 @@ pub struct Executor {
 
 impl Executor {
     pub fn new(gate: Gate) -> Self {
-        Self { gate, queue: vec![], history: vec![], running: vec![], next_id: 0, failures: vec![] }
+        Self {
+            gate,
+            queue: vec![],
+            history: vec![],
+            running: vec![],
+            next_id: 0,
+            failures: vec![],
+        }
     }
 
     pub fn send(&mut self, message: Message) {
@@ -53,7 +60,10 @@ impl Executor {
         self.history.push(message.clone());
         // A queue of thousands of equal messages only slows the simulation down.
         if self.queue.iter().filter(|q| q.message == message).count() < 3 {
-            self.queue.push(Queued { message, id: self.next_id });
+            self.queue.push(Queued {
+                message,
+                id: self.next_id,
+            });
         }
     }
 
@@ -73,7 +83,11 @@ impl Executor {
     pub fn deliver(&mut self, n: usize, services: &Arc<Services>, deadline: Option<tokio::time::Instant>) {
         let queued = &self.queue[n];
         let (message, services) = (queued.id, services.clone());
-        let delivery = Delivery { message: queued.message.clone(), attempt: services.ids.short(), deadline };
+        let delivery = Delivery {
+            message: queued.message.clone(),
+            attempt: services.ids.short(),
+            deadline,
+        };
         let call: Call = Box::pin(async move { handle(&delivery, &services).await });
         self.running.push(Running { call, message });
     }

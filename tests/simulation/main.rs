@@ -45,7 +45,10 @@ fn run_seeds(subject: run_seed::Subject, seeds: u64) {
                     return;
                 }
                 if let Err(why) = run_seed::run(subject, seed, Rules::all()) {
-                    panic!("seed {seed} of {subject:?}: {why}\nreplay: LAKEWARD_SIM_SEED={seed} cargo test -p lakeward-tests --test simulation {} -- --nocapture", subject.test_name());
+                    panic!(
+                        "seed {seed} of {subject:?}: {why}\nreplay: LAKEWARD_SIM_SEED={seed} cargo test -p lakeward-tests --test simulation {} -- --nocapture",
+                        subject.test_name()
+                    );
                 }
             }
         };

@@ -33,7 +33,12 @@ struct Gated {
 
 impl Gated {
     async fn io<T>(&self, label: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
-        let cut = |when: &str| Error::new(ErrorKind::WarehouseBusy, format!("cannot ask the loader: cut off {when}"));
+        let cut = |when: &str| {
+            Error::new(
+                ErrorKind::WarehouseBusy,
+                format!("cannot ask the loader: cut off {when}"),
+            )
+        };
         match self.sim.io(label).await {
             Luck::FailsBefore => Err(cut("before")),
             Luck::Good => work.await,
@@ -51,7 +56,10 @@ impl Loader for Gated {
         self.inner.check(targets).await
     }
     fn staging(&self, run: &RunId, target: &TableName) -> Result<StagingPlace> {
-        Ok(StagingPlace { store: self.store.clone(), ..self.inner.staging(run, target)? })
+        Ok(StagingPlace {
+            store: self.store.clone(),
+            ..self.inner.staging(run, target)?
+        })
     }
     fn steps(&self, mode: WriteMode, files: usize) -> Vec<Step> {
         self.inner.steps(mode, files)
@@ -94,15 +102,27 @@ impl Loader for Gated {
 /// The delta loader on a store in memory.
 pub fn delta(sim: &Sim, raw: &Arc<InMemory>, store: &Arc<dyn ObjectStore>) -> Arc<dyn Loader> {
     let inner = Arc::new(Delta::new(raw.clone(), Path::from("lake")));
-    Arc::new(Gated { inner, sim: sim.clone(), store: store.clone() })
+    Arc::new(Gated {
+        inner,
+        sim: sim.clone(),
+        store: store.clone(),
+    })
 }
 
 /// The live rows of the table by its log alone.
 pub fn delta_rows(raw: &InMemory) -> Result<Vec<Row>, String> {
     let table = Path::from("lake/raw/orders");
     let listed: Result<Vec<_>, _> = block_on(raw.list(Some(&table.clone().join("_delta_log"))).try_collect());
-    let mut commits: Vec<Path> = listed.map_err(|e| e.to_string())?.into_iter().map(|o| o.location).collect();
-    commits.retain(|p| p.as_ref().ends_with(".json") && p.filename().is_some_and(|n| n.len() == "00000000000000000000.json".len()));
+    let mut commits: Vec<Path> = listed
+        .map_err(|e| e.to_string())?
+        .into_iter()
+        .map(|o| o.location)
+        .collect();
+    commits.retain(|p| {
+        p.as_ref().ends_with(".json")
+            && p.filename()
+                .is_some_and(|n| n.len() == "00000000000000000000.json".len())
+    });
     commits.sort();
     let mut live = BTreeSet::new();
     for commit in commits {

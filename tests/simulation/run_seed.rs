@@ -50,7 +50,10 @@ pub fn job(mode: WriteMode) -> Job {
     Job {
         name: JobName::parse("orders").expect("a name"),
         connection: "model".into(),
-        relation: Relation::Table { schema: None, name: "t".into() },
+        relation: Relation::Table {
+            schema: None,
+            name: "t".into(),
+        },
         columns: ColumnSelection::All,
         filter: None,
         types: BTreeMap::new(),
@@ -97,7 +100,11 @@ impl Setup {
         let raw = Arc::new(InMemory::new());
         let store: Arc<dyn ObjectStore> = Arc::new(GatedStore::new(raw.clone(), sim.clone()));
         let loader: Arc<dyn Loader> = match subject {
-            Subject::Warehouse => Arc::new(WarehouseLoader { sim: sim.clone(), raw: raw.clone(), store: store.clone() }),
+            Subject::Warehouse => Arc::new(WarehouseLoader {
+                sim: sim.clone(),
+                raw: raw.clone(),
+                store: store.clone(),
+            }),
             Subject::Delta => crate::real::delta(&sim, &raw, &store),
         };
         let source: Arc<dyn Source> = Arc::new(ModelSource(sim.clone()));
@@ -112,26 +119,52 @@ impl Setup {
             ids,
             clock: clock(&sim),
             // Nothing is ever fresh: economy is off, as rule 14 allows.
-            host: Host { stale_after: std::time::Duration::ZERO, ..Host::default() },
+            host: Host {
+                stale_after: std::time::Duration::ZERO,
+                ..Host::default()
+            },
             rules,
         };
         let executor = Executor::new(sim.gate.clone());
-        Self { sim, services: Arc::new(services), executor, raw, mode, subject }
+        Self {
+            sim,
+            services: Arc::new(services),
+            executor,
+            raw,
+            mode,
+            subject,
+        }
     }
 
     pub fn plan(&self) -> Message {
         let job = self.services.jobs[0].name.clone();
-        Message::Plan { job, reload: None, take_over: None, origin: Origin::Request }
+        Message::Plan {
+            job,
+            reload: None,
+            take_over: None,
+            origin: Origin::Request,
+        }
     }
 
     fn reload(&self, world_says: (bool, u64, i64)) -> Message {
         let (is_full, request, to) = world_says;
         let what = match is_full {
             true => ReloadRange::Full,
-            false => ReloadRange::Range { from: None, to: Some(Position(to.to_string())) },
+            false => ReloadRange::Range {
+                from: None,
+                to: Some(Position(to.to_string())),
+            },
         };
-        let reload = Some(Reload { request: format!("r{request}"), what });
-        Message::Plan { job: self.services.jobs[0].name.clone(), reload, take_over: None, origin: Origin::Request }
+        let reload = Some(Reload {
+            request: format!("r{request}"),
+            what,
+        });
+        Message::Plan {
+            job: self.services.jobs[0].name.clone(),
+            reload,
+            take_over: None,
+            origin: Origin::Request,
+        }
     }
 
     /// One thing happens.
@@ -182,7 +215,13 @@ impl Setup {
 
     fn move_a_statement(&mut self) {
         let mut world = self.sim.world();
-        let open = world.warehouse.statements.iter().enumerate().filter(|(_, s)| s.is_open()).map(|(n, _)| n);
+        let open = world
+            .warehouse
+            .statements
+            .iter()
+            .enumerate()
+            .filter(|(_, s)| s.is_open())
+            .map(|(n, _)| n);
         let open: Vec<usize> = open.collect();
         if open.is_empty() {
             return;
@@ -211,7 +250,10 @@ impl Setup {
             _ => None,
         });
         if let Some(run) = run.take(1).next() {
-            self.executor.send(Message::Abandon { run, reason: "a user said so".into() });
+            self.executor.send(Message::Abandon {
+                run,
+                reason: "a user said so".into(),
+            });
         }
     }
 
@@ -263,7 +305,10 @@ impl Setup {
             }
             quiet += 1;
         }
-        Err(format!("the job does not come to its end; failures: {:?}", self.executor.failures))
+        Err(format!(
+            "the job does not come to its end; failures: {:?}",
+            self.executor.failures
+        ))
     }
 
     fn drain(&mut self) -> Result<(), String> {
@@ -307,7 +352,12 @@ impl Setup {
         let target: Vec<Row> = match self.subject {
             Subject::Warehouse => {
                 let world = self.sim.world();
-                world.warehouse.tables.get("raw.orders").map(|t| t.rows.iter().map(|(r, _)| *r).collect()).unwrap_or_default()
+                world
+                    .warehouse
+                    .tables
+                    .get("raw.orders")
+                    .map(|t| t.rows.iter().map(|(r, _)| *r).collect())
+                    .unwrap_or_default()
             }
             Subject::Delta => crate::real::delta_rows(&self.raw)?,
         };
@@ -317,7 +367,10 @@ impl Setup {
 
 /// Runs one seed to its end.
 pub fn run(subject: Subject, seed: u64, rules: Rules) -> Result<(), String> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build();
     let runtime = runtime.map_err(|e| e.to_string())?;
     let _inside = runtime.enter();
     let modes = [WriteMode::Append, WriteMode::Merge, WriteMode::Replace];
@@ -326,7 +379,10 @@ pub fn run(subject: Subject, seed: u64, rules: Rules) -> Result<(), String> {
     let steps = {
         let mut guard = setup.sim.world();
         let world = &mut *guard;
-        world.faults = Faults { before: 0.01, lost_reply: 0.03 };
+        world.faults = Faults {
+            before: 0.01,
+            lost_reply: 0.03,
+        };
         world.warehouse.pace = Pace::Any;
         world.warehouse.has_count_guard = world.rng.random_bool(0.5);
         world.warehouse.has_merge_belt = world.rng.random_bool(0.5);

@@ -16,7 +16,11 @@ use crate::world::Row;
 /// Plays a schedule with all rules and without one.
 fn needs(rule: Rule, mode: WriteMode, schedule: impl Fn(&mut Setup) -> Result<(), String>) {
     let play = |rules| {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("threads");
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("threads");
         let _inside = runtime.enter();
         let mut setup = Setup::new(Subject::Warehouse, 1, mode, rules);
         schedule(&mut setup)
@@ -48,7 +52,12 @@ impl Setup {
 
     /// Plans and reads the next run to its last seal; the `Finish` waits in the queue.
     fn stage(&mut self, name: &str) -> RunId {
-        let plan = Message::Plan { job: job_name(name), reload: None, take_over: None, origin: Origin::Request };
+        let plan = Message::Plan {
+            job: job_name(name),
+            reload: None,
+            take_over: None,
+            origin: Origin::Request,
+        };
         self.executor.clear_queue();
         self.executor.send(plan);
         loop {
@@ -78,7 +87,10 @@ impl Setup {
     }
 
     fn abandon(&mut self, run: &RunId) {
-        self.begin(Message::Abandon { run: run.clone(), reason: "a user said so".into() });
+        self.begin(Message::Abandon {
+            run: run.clone(),
+            reason: "a user said so".into(),
+        });
     }
 
     /// Loads everything that is new, with a warehouse that answers at once.
@@ -182,7 +194,11 @@ fn a_late_create_of_a_staging_table_never_empties_the_target() {
 #[test]
 fn two_jobs_on_one_target_never_delete_each_others_rows() {
     let play = |tags_lack_job: bool| {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("threads");
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("threads");
         let _inside = runtime.enter();
         let mut s = Setup::new(Subject::Warehouse, 1, WriteMode::Append, Rules::all());
         s.add_job("other");
@@ -202,7 +218,11 @@ fn two_jobs_on_one_target_never_delete_each_others_rows() {
 #[test]
 fn a_reload_never_makes_a_row_older() {
     let play = |is_beside: bool| {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("threads");
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("threads");
         let _inside = runtime.enter();
         let mut s = Setup::new(Subject::Warehouse, 1, WriteMode::Merge, Rules::all());
         s.add_job("beside");
@@ -215,9 +235,20 @@ fn a_reload_never_makes_a_row_older() {
             s.to_the_end();
         } else {
             let regular = s.stage("orders");
-            let what = ReloadRange::Range { from: None, to: Some(Position("1".into())) };
-            let reload = Some(Reload { request: "r1".into(), what });
-            s.executor.send(Message::Plan { job: job_name("orders"), reload, take_over: None, origin: Origin::Request });
+            let what = ReloadRange::Range {
+                from: None,
+                to: Some(Position("1".into())),
+            };
+            let reload = Some(Reload {
+                request: "r1".into(),
+                what,
+            });
+            s.executor.send(Message::Plan {
+                job: job_name("orders"),
+                reload,
+                take_over: None,
+                origin: Origin::Request,
+            });
             s.write(1, 2);
             s.finish(&regular);
             s.to_the_end();
@@ -236,9 +267,17 @@ fn starting_again_never_uses_a_name_twice() {
         s.load("orders");
         // The target was dropped by hand; the user starts again from the beginning.
         s.sim.world().warehouse.tables.clear();
-        let take_over = Some(TakeOver { request: "t1".into(), from: Position("0".into()) });
+        let take_over = Some(TakeOver {
+            request: "t1".into(),
+            from: Position("0".into()),
+        });
         s.executor.clear_queue();
-        s.executor.send(Message::Plan { job: job_name("orders"), reload: None, take_over, origin: Origin::Request });
+        s.executor.send(Message::Plan {
+            job: job_name("orders"),
+            reload: None,
+            take_over,
+            origin: Origin::Request,
+        });
         s.come_to_rest()?;
         s.compare()
     });
@@ -281,7 +320,11 @@ fn half_an_abandon_is_taken_up() {
 #[test]
 fn late_commits_below_the_greatest_cursor_are_read() {
     let play = |is_bound_safe: bool| {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("threads");
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("threads");
         let _inside = runtime.enter();
         let mut s = Setup::new(Subject::Warehouse, 1, WriteMode::Append, Rules::all());
         s.sim.world().is_bound_safe = is_bound_safe;
@@ -312,7 +355,9 @@ impl Setup {
 
     fn life(&self, name: &str) -> Life {
         let run = self.executor.history().iter().rev().find_map(|m| match m {
-            Message::Extract { run, .. } | Message::Finish { run } if run.job == job_name(name) => Some(run.life.clone()),
+            Message::Extract { run, .. } | Message::Finish { run } if run.job == job_name(name) => {
+                Some(run.life.clone())
+            }
             _ => None,
         });
         run.expect("the job has a life")
@@ -323,9 +368,17 @@ impl Setup {
         use object_store::{ObjectStore, ObjectStoreExt};
         let folder = object_store::path::Path::from(format!("root/state/runs/orders/{}/{run}", self.life("orders")));
         futures::executor::block_on(async {
-            let documents: Vec<_> = self.raw.list(Some(&folder)).try_collect().await.expect("memory can be listed");
+            let documents: Vec<_> = self
+                .raw
+                .list(Some(&folder))
+                .try_collect()
+                .await
+                .expect("memory can be listed");
             for document in documents {
-                self.raw.delete(&document.location).await.expect("memory can be deleted from");
+                self.raw
+                    .delete(&document.location)
+                    .await
+                    .expect("memory can be deleted from");
             }
         });
     }
@@ -336,6 +389,10 @@ impl Setup {
             self.executor.deliver(next, &self.services.clone(), None);
             self.to_the_end();
         }
-        RunId { job: job_name(name), life: self.life(name), run: RunNumber(1) }
+        RunId {
+            job: job_name(name),
+            life: self.life(name),
+            run: RunNumber(1),
+        }
     }
 }

@@ -34,7 +34,11 @@ fn column(name: &str) -> Column {
 }
 
 pub fn schema() -> TableSchema {
-    TableSchema { columns: ["id", "version", "ts"].map(column).to_vec(), key: vec!["id".into()], comment: None }
+    TableSchema {
+        columns: ["id", "version", "ts"].map(column).to_vec(),
+        key: vec!["id".into()],
+        comment: None,
+    }
 }
 
 fn parse(text: &str) -> i64 {
@@ -49,10 +53,21 @@ fn slices(sim: &Sim, cuts_wanted: usize) -> Vec<Slice> {
     let mut cuts: Vec<i64> = (0..cuts_wanted).map(|_| world.rng.random_range(0..=greatest)).collect();
     cuts.sort_unstable();
     cuts.dedup();
-    let ends = std::iter::once(None).chain(cuts.iter().map(|c| Some(c.to_string()))).chain(std::iter::once(None));
+    let ends = std::iter::once(None)
+        .chain(cuts.iter().map(|c| Some(c.to_string())))
+        .chain(std::iter::once(None));
     let ends: Vec<Option<String>> = ends.collect();
-    let range = |w: &[Option<String>]| SliceBounds::Range { after: w[0].clone(), until: w[1].clone() };
-    ends.windows(2).enumerate().map(|(n, w)| Slice { id: SliceId::nth(n), bounds: range(w) }).collect()
+    let range = |w: &[Option<String>]| SliceBounds::Range {
+        after: w[0].clone(),
+        until: w[1].clone(),
+    };
+    ends.windows(2)
+        .enumerate()
+        .map(|(n, w)| Slice {
+            id: SliceId::nth(n),
+            bounds: range(w),
+        })
+        .collect()
 }
 
 #[async_trait]
@@ -78,32 +93,61 @@ impl Source for ModelSource {
                 (None, _) => (Window::default(), None, false),
                 (Some(_), Some(ReloadRange::Full)) => {
                     let to = Some(Position(bound.to_string()));
-                    (Window { from: None, to: to.clone() }, to, false)
+                    (
+                        Window {
+                            from: None,
+                            to: to.clone(),
+                        },
+                        to,
+                        false,
+                    )
                 }
-                (Some(_), Some(ReloadRange::Range { from, to })) => {
-                    (Window { from: from.clone(), to: to.clone() }, request.watermark.position.clone(), false)
-                }
+                (Some(_), Some(ReloadRange::Range { from, to })) => (
+                    Window {
+                        from: from.clone(),
+                        to: to.clone(),
+                    },
+                    request.watermark.position.clone(),
+                    false,
+                ),
                 (Some(_), None) => {
                     let is_empty = bound <= from.as_ref().map_or(0, |p| parse(&p.0));
-                    let to = if is_empty { from.clone() } else { Some(Position(bound.to_string())) };
+                    let to = if is_empty {
+                        from.clone()
+                    } else {
+                        Some(Position(bound.to_string()))
+                    };
                     (Window { from, to: to.clone() }, to, is_empty)
                 }
             }
         };
-        let slice_key =
-            SliceKey { column: "id".into(), target_column: "id".into(), source_type: "bigint".into() };
+        let slice_key = SliceKey {
+            column: "id".into(),
+            target_column: "id".into(),
+            source_type: "bigint".into(),
+        };
         let cuts = rand::RngExt::random_range(&mut self.0.world().rng, 0..3);
         let read = ReadSpec {
             connection: job.connection.clone(),
-            relation: Relation::Table { schema: None, name: "t".into() },
+            relation: Relation::Table {
+                schema: None,
+                name: "t".into(),
+            },
             filter: None,
-            cursor: job.cursor.clone().map(|column| Cursor { column, source_type: "bigint".into() }),
+            cursor: job.cursor.clone().map(|column| Cursor {
+                column,
+                source_type: "bigint".into(),
+            }),
             on_null_cursor: NullCursor::Error,
             on_invalid: OnInvalid::Fail,
             slice_key: Some(slice_key),
             snapshot: None,
         };
-        let consistency = if window == Window::default() { Consistency::PerKey } else { Consistency::Window };
+        let consistency = if window == Window::default() {
+            Consistency::PerKey
+        } else {
+            Consistency::Window
+        };
         Ok(SourcePlan {
             window,
             position_after: after,
@@ -125,7 +169,8 @@ impl Source for ModelSource {
         assert!(request.order == ReadOrder::BySliceKey || request.slice.bounds != SliceBounds::Null);
         let window = &request.plan.window;
         let in_window = |r: &Row| {
-            window.from.as_ref().is_none_or(|p| r.ts > parse(&p.0)) && window.to.as_ref().is_none_or(|p| r.ts <= parse(&p.0))
+            window.from.as_ref().is_none_or(|p| r.ts > parse(&p.0))
+                && window.to.as_ref().is_none_or(|p| r.ts <= parse(&p.0))
         };
         let in_slice = |r: &Row| match &request.slice.bounds {
             SliceBounds::All => true,
@@ -135,8 +180,15 @@ impl Source for ModelSource {
             }
             SliceBounds::Null => false,
         };
-        let rows: Vec<Row> =
-            self.0.world().source.rows.values().copied().filter(|r| in_window(r) && in_slice(r)).collect();
+        let rows: Vec<Row> = self
+            .0
+            .world()
+            .source
+            .rows
+            .values()
+            .copied()
+            .filter(|r| in_window(r) && in_slice(r))
+            .collect();
         let schema = request.plan.schema.arrow();
         let batch = |rows: &[Row]| {
             let column = |of: fn(&Row) -> i64| Arc::new(Int64Array::from_iter_values(rows.iter().map(of))) as ArrayRef;
@@ -144,8 +196,14 @@ impl Source for ModelSource {
             RecordBatch::try_new(schema.clone(), columns).expect("three columns of one length")
         };
         let mut events: Vec<Result<ReadEvent>> = rows.chunks(2).map(|c| Ok(ReadEvent::Batch(batch(c)))).collect();
-        events.push(Ok(ReadEvent::End(ReadEnd { rows: rows.len() as u64, ..ReadEnd::default() })));
-        Ok(BatchStream { schema: request.plan.schema.arrow(), events: futures::stream::iter(events).boxed() })
+        events.push(Ok(ReadEvent::End(ReadEnd {
+            rows: rows.len() as u64,
+            ..ReadEnd::default()
+        })));
+        Ok(BatchStream {
+            schema: request.plan.schema.arrow(),
+            events: futures::stream::iter(events).boxed(),
+        })
     }
 
     async fn release(&self, _plan: &RunPlan) {}

@@ -39,7 +39,10 @@ impl GatedStore {
 }
 
 fn failed(when: &'static str) -> object_store::Error {
-    object_store::Error::Generic { store: "simulated", source: format!("the connection was cut {when} the work").into() }
+    object_store::Error::Generic {
+        store: "simulated",
+        source: format!("the connection was cut {when} the work").into(),
+    }
 }
 
 impl fmt::Display for GatedStore {
@@ -51,19 +54,26 @@ impl fmt::Display for GatedStore {
 #[async_trait]
 impl ObjectStore for GatedStore {
     async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
-        self.io(&format!("put {location}"), self.inner.put_opts(location, payload, opts)).await
+        self.io(&format!("put {location}"), self.inner.put_opts(location, payload, opts))
+            .await
     }
 
     async fn put_multipart_opts(&self, location: &Path, opts: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
-        self.io(&format!("put {location}"), self.inner.put_multipart_opts(location, opts)).await
+        self.io(
+            &format!("put {location}"),
+            self.inner.put_multipart_opts(location, opts),
+        )
+        .await
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        self.io(&format!("get {location}"), self.inner.get_opts(location, options)).await
+        self.io(&format!("get {location}"), self.inner.get_opts(location, options))
+            .await
     }
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
-        self.io(&format!("get {location}"), self.inner.get_ranges(location, ranges)).await
+        self.io(&format!("get {location}"), self.inner.get_ranges(location, ranges))
+            .await
     }
 
     fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
@@ -78,7 +88,11 @@ impl ObjectStore for GatedStore {
                     return Err(failed("before"));
                 }
                 let done = object_store::ObjectStoreExt::delete(inner.as_ref(), &location).await;
-                if luck == Luck::ReplyLost { Err(failed("after")) } else { done.map(|()| location) }
+                if luck == Luck::ReplyLost {
+                    Err(failed("after"))
+                } else {
+                    done.map(|()| location)
+                }
             }
         };
         locations.then(one).boxed()
@@ -100,6 +114,7 @@ impl ObjectStore for GatedStore {
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        self.io(&format!("copy {to}"), self.inner.copy_opts(from, to, options)).await
+        self.io(&format!("copy {to}"), self.inner.copy_opts(from, to, options))
+            .await
     }
 }

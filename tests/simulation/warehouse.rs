@@ -78,9 +78,18 @@ pub struct Statement {
 
 #[derive(Debug, Clone)]
 pub enum What {
-    Create { name: String },
-    Copy { table: String, files: Vec<Path>, expected: u64 },
-    Apply { staging: String, expected: u64 },
+    Create {
+        name: String,
+    },
+    Copy {
+        table: String,
+        files: Vec<Path>,
+        expected: u64,
+    },
+    Apply {
+        staging: String,
+        expected: u64,
+    },
 }
 
 #[derive(Debug, Clone)]
@@ -88,7 +97,10 @@ pub enum StatementState {
     /// Sent; begins at any later time, or never.
     Flying,
     /// Its source is resolved: what becomes of the source no longer reaches it.
-    Running { rows: Vec<Row>, metadata: u64 },
+    Running {
+        rows: Vec<Row>,
+        metadata: u64,
+    },
     Ok(Outcome),
     Failed(&'static str),
 }
@@ -116,7 +128,11 @@ pub fn rows_of(raw: &InMemory, file: &Path) -> Option<Vec<Row>> {
         let batch = batch.ok()?;
         let column = |n: usize| batch.column(n).as_primitive::<Int64Type>();
         let (ids, versions, stamps) = (column(0), column(1), column(2));
-        let row = |n| Row { id: ids.value(n), version: versions.value(n), ts: stamps.value(n) };
+        let row = |n| Row {
+            id: ids.value(n),
+            version: versions.value(n),
+            ts: stamps.value(n),
+        };
         rows.extend((0..batch.num_rows()).map(row));
     }
     Some(rows)
@@ -128,19 +144,29 @@ fn assert_sealed(raw: &InMemory, file: &Path) {
     let manifests: Vec<Path> = block_on(async {
         use futures::TryStreamExt;
         let all: Vec<_> = raw.list(None).try_collect().await.expect("memory can be listed");
-        all.into_iter().map(|o| o.location).filter(|l| l.as_ref().contains("/slices/")).collect()
+        all.into_iter()
+            .map(|o| o.location)
+            .filter(|l| l.as_ref().contains("/slices/"))
+            .collect()
     });
     let names_it = |m: &Path| {
         let bytes = block_on(async { raw.get(m).await.expect("listed").bytes().await.expect("in memory") });
         String::from_utf8_lossy(&bytes).contains(&name)
     };
-    assert!(manifests.iter().any(names_it), "{name} is loaded and no manifest names it");
+    assert!(
+        manifests.iter().any(names_it),
+        "{name} is loaded and no manifest names it"
+    );
 }
 
 impl Warehouse {
     /// What `_lakeward_run` says on the rows of a run.
     fn tag(&self, run: &RunId) -> String {
-        if self.tags_lack_job { run.run.to_string() } else { run.to_string() }
+        if self.tags_lack_job {
+            run.run.to_string()
+        } else {
+            run.to_string()
+        }
     }
 
     /// Resolves the statement's source.
@@ -159,19 +185,29 @@ impl Warehouse {
                 }
             },
             What::Copy { table, files, .. } => {
-                files.iter().for_each(|f| if rows_of(raw, f).is_some() { assert_sealed(raw, f) });
+                files.iter().for_each(|f| {
+                    if rows_of(raw, f).is_some() {
+                        assert_sealed(raw, f)
+                    }
+                });
                 let read: Option<Vec<Vec<Row>>> = files.iter().map(|f| rows_of(raw, f)).collect();
                 match (read, metadata(table)) {
-                    (Some(rows), Some(metadata)) => StatementState::Running { rows: rows.concat(), metadata },
+                    (Some(rows), Some(metadata)) => StatementState::Running {
+                        rows: rows.concat(),
+                        metadata,
+                    },
                     (None, _) => StatementState::Failed("file not found"),
                     (_, None) => StatementState::Failed("table not found"),
                 }
             }
             What::Apply { staging, expected } => match (self.tables.get(staging), metadata(&statement.target)) {
-                (Some(table), _) if self.has_count_guard && table.rows.len() as u64 != *expected => StatementState::Failed("count guard"),
-                (Some(table), Some(metadata)) => {
-                    StatementState::Running { rows: table.rows.iter().map(|(r, _)| *r).collect(), metadata }
+                (Some(table), _) if self.has_count_guard && table.rows.len() as u64 != *expected => {
+                    StatementState::Failed("count guard")
                 }
+                (Some(table), Some(metadata)) => StatementState::Running {
+                    rows: table.rows.iter().map(|(r, _)| *r).collect(),
+                    metadata,
+                },
                 _ => StatementState::Failed("table not found"),
             },
         };
@@ -181,7 +217,9 @@ impl Warehouse {
     /// Commits what runs, unless the metadata changed since it began.
     pub fn commit(&mut self, at: usize) {
         let statement = self.statements[at].clone();
-        let StatementState::Running { rows, metadata } = statement.state else { return };
+        let StatementState::Running { rows, metadata } = statement.state else {
+            return;
+        };
         let name = match &statement.what {
             What::Copy { table, .. } => table.clone(),
             _ => statement.target.clone(),
@@ -190,7 +228,14 @@ impl Warehouse {
         let state = match self.tables.get_mut(&name) {
             None => StatementState::Failed("table not found"),
             Some(table) if table.metadata != metadata => StatementState::Failed("metadata changed"),
-            Some(table) => StatementState::Ok(write(table, &statement.what, statement.mode, &statement.run, rows, has_belt)),
+            Some(table) => StatementState::Ok(write(
+                table,
+                &statement.what,
+                statement.mode,
+                &statement.run,
+                rows,
+                has_belt,
+            )),
         };
         self.statements[at].state = state;
     }
@@ -198,7 +243,12 @@ impl Warehouse {
 
 fn write(table: &mut Table, what: &What, mode: WriteMode, run: &str, rows: Vec<Row>, has_belt: bool) -> Outcome {
     let taken = rows.len() as u64;
-    let outcome = |inserted, updated, deleted| Outcome { rows: taken, inserted, updated, deleted };
+    let outcome = |inserted, updated, deleted| Outcome {
+        rows: taken,
+        inserted,
+        updated,
+        deleted,
+    };
     match what {
         What::Create { .. } => Outcome::default(),
         What::Copy { files, .. } => {
@@ -241,25 +291,52 @@ impl WarehouseLoader {
     }
 
     fn staging_name(work: &Work<'_>) -> String {
-        format!("_lakeward_{}_{}_{}", work.run.job, work.run.run, work.staging.unwrap_or("none"))
+        format!(
+            "_lakeward_{}_{}_{}",
+            work.run.job,
+            work.run.run,
+            work.staging.unwrap_or("none")
+        )
     }
 
     fn statement(&self, work: &Work<'_>, step: Step) -> Statement {
         let is_append = work.plan.mode == WriteMode::Append;
         let target = work.plan.target.to_string();
         let what = match step {
-            Step::CreateStaging => What::Create { name: Self::staging_name(work) },
+            Step::CreateStaging => What::Create {
+                name: Self::staging_name(work),
+            },
             Step::Copy(chunk) => {
-                let files = work.files.chunks(FILES_PER_COPY).nth(chunk as usize).unwrap_or_default();
+                let files = work
+                    .files
+                    .chunks(FILES_PER_COPY)
+                    .nth(chunk as usize)
+                    .unwrap_or_default();
                 What::Copy {
-                    table: if is_append { target.clone() } else { Self::staging_name(work) },
-                    files: files.iter().map(|f| Self::folder(work.run).join(f.name.as_str())).collect(),
+                    table: if is_append {
+                        target.clone()
+                    } else {
+                        Self::staging_name(work)
+                    },
+                    files: files
+                        .iter()
+                        .map(|f| Self::folder(work.run).join(f.name.as_str()))
+                        .collect(),
                     expected: files.iter().map(|f| f.rows).sum(),
                 }
             }
-            Step::Apply => What::Apply { staging: Self::staging_name(work), expected: work.rows() },
+            Step::Apply => What::Apply {
+                staging: Self::staging_name(work),
+                expected: work.rows(),
+            },
         };
-        Statement { what, run: self.sim.world().warehouse.tag(work.run), target, mode: work.plan.mode, state: StatementState::Flying }
+        Statement {
+            what,
+            run: self.sim.world().warehouse.tag(work.run),
+            target,
+            mode: work.plan.mode,
+            state: StatementState::Flying,
+        }
     }
 
     /// What the client makes of a statement's end. COPY that inserted nothing: an earlier send won, if the rows are
@@ -273,15 +350,24 @@ impl WarehouseLoader {
             }
             (StatementState::Failed(why), _) => Ok(Reply::SendAgain((*why).to_owned())),
             (StatementState::Ok(outcome), What::Copy { table, files, expected }) if outcome.rows != *expected => {
-                let is_there = world.warehouse.tables.get(table).is_some_and(|t| files.iter().all(|f| t.ledger.contains(f.as_ref())));
+                let is_there = world
+                    .warehouse
+                    .tables
+                    .get(table)
+                    .is_some_and(|t| files.iter().all(|f| t.ledger.contains(f.as_ref())));
                 match is_there {
-                    true => Ok(Reply::Done(Outcome { rows: *expected, inserted: *expected, ..Outcome::default() })),
+                    true => Ok(Reply::Done(Outcome {
+                        rows: *expected,
+                        inserted: *expected,
+                        ..Outcome::default()
+                    })),
                     false => Ok(Reply::SendAgain("loaded nothing".into())),
                 }
             }
-            (StatementState::Ok(outcome), What::Apply { expected, .. }) => {
-                Ok(Reply::Done(Outcome { rows: *expected, ..*outcome }))
-            }
+            (StatementState::Ok(outcome), What::Apply { expected, .. }) => Ok(Reply::Done(Outcome {
+                rows: *expected,
+                ..*outcome
+            })),
             (StatementState::Ok(outcome), _) => Ok(Reply::Done(*outcome)),
         }
     }
@@ -295,7 +381,10 @@ impl WarehouseLoader {
 
     fn answered<T>(luck: Luck, doing: &str, value: T) -> Result<T> {
         match luck {
-            Luck::ReplyLost => Err(Error::new(ErrorKind::WarehouseBusy, format!("cannot tell whether it did {doing}"))),
+            Luck::ReplyLost => Err(Error::new(
+                ErrorKind::WarehouseBusy,
+                format!("cannot tell whether it did {doing}"),
+            )),
             _ => Ok(value),
         }
     }
@@ -316,7 +405,11 @@ impl Loader for WarehouseLoader {
     }
 
     fn staging(&self, run: &RunId, _target: &TableName) -> Result<StagingPlace> {
-        Ok(StagingPlace { store: self.store.clone(), folder: Self::folder(run), columns: PartColumns::Numbered })
+        Ok(StagingPlace {
+            store: self.store.clone(),
+            folder: Self::folder(run),
+            columns: PartColumns::Numbered,
+        })
     }
 
     fn steps(&self, mode: WriteMode, files: usize) -> Vec<Step> {
@@ -324,7 +417,10 @@ impl Loader for WarehouseLoader {
         let copies = (0..copies).map(Step::Copy);
         match mode {
             WriteMode::Append => copies.collect(),
-            _ => std::iter::once(Step::CreateStaging).chain(copies).chain([Step::Apply]).collect(),
+            _ => std::iter::once(Step::CreateStaging)
+                .chain(copies)
+                .chain([Step::Apply])
+                .collect(),
         }
     }
 
@@ -333,9 +429,14 @@ impl Loader for WarehouseLoader {
         let world = self.sim.world();
         let target = target.to_string();
         let fed = world.warehouse.fed_by.iter().filter(|((t, _), _)| *t == target);
-        let fed_by = fed.map(|((_, job), life)| (JobName::parse(job.as_str()).expect("was one"), Life(life.clone()))).collect();
+        let fed_by = fed
+            .map(|((_, job), life)| (JobName::parse(job.as_str()).expect("was one"), Life(life.clone())))
+            .collect();
         let there = world.warehouse.tables.contains_key(&target);
-        Ok(there.then(|| TargetTable { schema: source::schema(), fed_by }))
+        Ok(there.then(|| TargetTable {
+            schema: source::schema(),
+            fed_by,
+        }))
     }
 
     async fn prepare(&self, work: &Work<'_>) -> Result<()> {
@@ -381,8 +482,15 @@ impl Loader for WarehouseLoader {
 
     async fn shut_out(&self, work: &Work<'_>) -> Result<()> {
         use futures::TryStreamExt;
-        let busy = |e: object_store::Error| Error::new(ErrorKind::StorageBusy, "cannot delete staged files").because(e.to_string());
-        let files: Vec<_> = self.store.list(Some(&Self::folder(work.run))).try_collect().await.map_err(busy)?;
+        let busy = |e: object_store::Error| {
+            Error::new(ErrorKind::StorageBusy, "cannot delete staged files").because(e.to_string())
+        };
+        let files: Vec<_> = self
+            .store
+            .list(Some(&Self::folder(work.run)))
+            .try_collect()
+            .await
+            .map_err(busy)?;
         for file in files {
             match self.store.delete(&file.location).await {
                 Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
@@ -421,7 +529,9 @@ impl Loader for WarehouseLoader {
         let world = self.sim.world();
         let tag = world.warehouse.tag(run);
         let table = world.warehouse.tables.get(&target.to_string());
-        Ok(table.map_or(0, |t| t.rows.iter().filter(|(_, tag_of_row)| *tag_of_row == tag).count() as u64))
+        Ok(table.map_or(0, |t| {
+            t.rows.iter().filter(|(_, tag_of_row)| *tag_of_row == tag).count() as u64
+        }))
     }
 
     async fn clean(&self, _request: &CleanRequest<'_>) -> Result<Cleaned> {

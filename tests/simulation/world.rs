@@ -48,14 +48,28 @@ impl SourceTable {
         let began = self.clock;
         let mut writes = Vec::new();
         for _ in 0..rng.random_range(1..=2) {
-            let locked: Vec<i64> = self.open.iter().flat_map(|t| &t.writes).chain(&writes).map(|r| r.id).collect();
+            let locked: Vec<i64> = self
+                .open
+                .iter()
+                .flat_map(|t| &t.writes)
+                .chain(&writes)
+                .map(|r| r.id)
+                .collect();
             let existing: Vec<i64> = self.rows.keys().copied().filter(|id| !locked.contains(id)).collect();
             if may_update && !existing.is_empty() && rng.random_bool(0.6) {
                 let id = existing[rng.random_range(0..existing.len())];
-                writes.push(Row { id, version: self.rows[&id].version + 1, ts: began });
+                writes.push(Row {
+                    id,
+                    version: self.rows[&id].version + 1,
+                    ts: began,
+                });
             } else {
                 self.next_id += 1;
-                writes.push(Row { id: self.next_id, version: 1, ts: began });
+                writes.push(Row {
+                    id: self.next_id,
+                    version: 1,
+                    ts: began,
+                });
             }
         }
         self.open.push(Transaction { began, writes });
@@ -113,7 +127,10 @@ impl Sim {
             is_bound_safe: true,
             now: 0,
         };
-        Self { world: Arc::new(Mutex::new(world)), gate: Gate::default() }
+        Self {
+            world: Arc::new(Mutex::new(world)),
+            gate: Gate::default(),
+        }
     }
 
     pub fn world(&self) -> MutexGuard<'_, World> {

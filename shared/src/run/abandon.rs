@@ -3,13 +3,15 @@
 use crate::error::{Error, ErrorKind, Result};
 use crate::load::Work;
 use crate::model::message::{Message, Outgoing};
-use crate::model::run::{LoadStatus, RunDocument};
+use crate::model::run::{LoadStatus, Outcome, RunDocument};
 use crate::model::watermark::RunId;
 use crate::report::EventKind;
-use crate::state::{JobState, LastRun, RunResult, StageSummary, Versioned, Written};
+use crate::state::{JobState, LastRun, Versioned, Written};
 
 use super::Services;
 use super::decide::{AbandonAction, AbandonCall, abandon as decide};
+use super::record::{Ending, result};
+use super::staged::Staged;
 
 /// One `Abandon`. Returns `Finish` when the run turns out to be committed: then it is helped to its end.
 pub(super) async fn abandon(id: &RunId, reason: &str, services: &Services) -> Result<Vec<Outgoing>> {
@@ -90,7 +92,14 @@ async fn raise(run: &RunDocument, job: &mut Versioned<JobState>, services: &Serv
     let id = &run.id;
     let reason = run.load.reason.clone().unwrap_or_default();
     let now = services.clock.now();
-    services.state.create_result(&result(run, &reason, now)).await?;
+    let ending = Ending {
+        at: now,
+        staged: &Staged::default(),
+        loaded: Outcome::default(),
+        load_ms: 0,
+        abandoned: Some(reason.clone()),
+    };
+    services.state.create_result(&result(run, ending)).await?;
     let mut next = job.value.clone();
     next.watermark.run = id.run;
     next.remember_abandoned(id.run);
@@ -114,22 +123,4 @@ async fn raise(run: &RunDocument, job: &mut Versioned<JobState>, services: &Serv
         Written::Lost(None) => return Err(Error::bug(format!("cannot find the state of job {} any more", id.job))),
     }
     Ok(())
-}
-
-fn result(run: &RunDocument, reason: &str, now: chrono::DateTime<chrono::Utc>) -> RunResult {
-    let plan = &run.plan;
-    RunResult {
-        id: run.id.clone(),
-        kind: plan.kind.clone(),
-        target: plan.target.clone(),
-        window: plan.window.clone(),
-        staged: StageSummary::default(),
-        loaded: crate::model::run::Outcome::default(),
-        nulled: std::collections::BTreeMap::new(),
-        planned_at: plan.planned_at,
-        ended_at: now,
-        load_ms: 0,
-        abandoned: Some(reason.to_owned()),
-        notes: plan.notes.clone(),
-    }
 }

@@ -115,15 +115,18 @@ async fn stage(run: &RunDocument, slice: &Slice, delivery: &Delivery, services: 
         // The run's documents were cleaned meanwhile: it ended long ago.
         Written::Lost(None) => manifest,
     };
-    let bytes = manifest.files.iter().map(|f| f.bytes).sum();
+    tell_sealed(id, &manifest, services);
+    Ok(manifest)
+}
+
+fn tell_sealed(id: &RunId, manifest: &Manifest, services: &Services) {
     let sealed = EventKind::SliceSealed {
-        slice: slice.id.clone(),
+        slice: manifest.slice.clone(),
         rows: manifest.rows,
-        bytes,
+        bytes: manifest.files.iter().map(|f| f.bytes).sum(),
         files: manifest.files.len() as u64,
         duration_ms: manifest.duration_ms,
         has_rest: manifest.rest_after.is_some(),
     };
     services.reporter.tell(&id.job, Some(id.run), sealed);
-    Ok(manifest)
 }

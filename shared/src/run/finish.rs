@@ -2,7 +2,6 @@
 //!
 //! Whoever dies here leaves documents from which the next call goes on; whoever comes twice finds the work done.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -14,11 +13,12 @@ use crate::model::message::{Message, Outgoing};
 use crate::model::run::{LoadStatus, Outcome, RunDocument, Step, StepRecord};
 use crate::model::watermark::RunId;
 use crate::report::EventKind;
-use crate::state::{JobState, LastRun, Lease, RunResult, Versioned, Written};
+use crate::state::{JobState, LastRun, Lease, Versioned, Written};
 
 use super::Services;
 use super::decide::{FinishAction, FinishCall, Pending, ReplySeen, Rule, finish as decide};
 use super::lease;
+use super::record::{Ending, result};
 use super::staged::Staged;
 
 /// A statement that runs is asked after this often; polling must not cost function time.
@@ -326,7 +326,14 @@ impl Loading<'_> {
         let run = &self.run.value;
         let (id, plan) = (&run.id, &run.plan);
         let now = self.services.clock.now();
-        let result = self.result(now);
+        let ending = Ending {
+            at: now,
+            staged: &self.staged,
+            loaded: self.outcome(),
+            load_ms: millis(self.began),
+            abandoned: None,
+        };
+        let result = result(run, ending);
         self.services.state.create_result(&result).await?;
         let mut next = self.job.value.clone();
         next.watermark.position.clone_from(&plan.position_after);
@@ -359,28 +366,6 @@ impl Loading<'_> {
             Written::Lost(None) => return Err(Error::bug(format!("cannot find the state of job {} any more", id.job))),
         }
         Ok(())
-    }
-
-    fn result(&self, now: chrono::DateTime<chrono::Utc>) -> RunResult {
-        let run = &self.run.value;
-        let mut nulled = BTreeMap::new();
-        for (column, count) in self.staged.manifests.iter().flat_map(|m| &m.nulled) {
-            *nulled.entry(column.clone()).or_insert(0) += count;
-        }
-        RunResult {
-            id: run.id.clone(),
-            kind: run.plan.kind.clone(),
-            target: run.plan.target.clone(),
-            window: run.plan.window.clone(),
-            staged: self.staged.summary(),
-            loaded: self.outcome(),
-            nulled,
-            planned_at: run.plan.planned_at,
-            ended_at: now,
-            load_ms: millis(self.began),
-            abandoned: None,
-            notes: run.plan.notes.clone(),
-        }
     }
 }
 

@@ -16,10 +16,17 @@ pub(super) async fn take(services: &Services, run: &RunDocument) -> Result<Optio
     let (now, target) = (services.clock.now(), run.plan.target.clone());
     let read = services.state.lease(&target).await?;
     let holder = run.id.to_string();
-    if read.as_ref().is_some_and(|l| l.value.until > now && l.value.holder != holder) {
+    if read
+        .as_ref()
+        .is_some_and(|l| l.value.until > now && l.value.holder != holder)
+    {
         return Ok(None);
     }
-    let lease = Lease { target, holder, until: now + LEASE };
+    let lease = Lease {
+        target,
+        holder,
+        until: now + LEASE,
+    };
     match services.state.take_lease(read.as_ref(), &lease).await? {
         Written::Won(won) => Ok(Some(won)),
         Written::Lost(_) => Ok(None),
@@ -28,7 +35,10 @@ pub(super) async fn take(services: &Services, run: &RunDocument) -> Result<Optio
 
 /// Best effort: a lease that is not given back makes the next run wait until it runs out.
 pub(super) async fn give_back(services: &Services, held: Versioned<Lease>) {
-    let free = Lease { until: services.clock.now(), ..held.value.clone() };
+    let free = Lease {
+        until: services.clock.now(),
+        ..held.value.clone()
+    };
     if let Err(e) = services.state.take_lease(Some(&held), &free).await {
         tracing::debug!("could not give the lease of {} back: {e}", free.target);
     }

@@ -6,15 +6,18 @@
 mod abandon;
 mod contract;
 pub mod decide;
+mod draft;
 mod extract;
 mod finish;
 mod lease;
 mod plan;
+mod preview;
+mod record;
 mod services;
 mod staged;
 mod tick;
 
-pub use plan::{Preview, preview};
+pub use preview::{Preview, preview};
 pub use services::{Clock, Host, Services};
 
 use crate::error::{Error, ErrorKind, Fate, Result, Retry};

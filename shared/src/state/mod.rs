@@ -1,8 +1,8 @@
 //! The documents on the staging store, and the only two ways to write one: create if absent, replace if unchanged.
 //!
 //! It refuses to decide anything: that is `run::decide`. A document is JSON that people can read without the tool.
-//! Every write carries a fresh `written_by`, so that a writer whose answer was lost, or whose request the client
-//! repeated, can tell by reading whether it won.
+//! Every write carries a fresh `written_by`, so that a writer whose answer was lost can tell by reading whether it won
+//! (`store::document` says how).
 
 mod documents;
 mod paths;
@@ -10,10 +10,11 @@ mod paths;
 use std::fmt;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures::TryStreamExt;
 use object_store::path::Path;
-use object_store::{Error as StoreError, ObjectStore, ObjectStoreExt, PutMode, PutOptions, UpdateVersion};
+use object_store::{Error as StoreError, ObjectStore, ObjectStoreExt, UpdateVersion};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +27,8 @@ use crate::model::manifest::Manifest;
 use crate::model::run::{RunDocument, SliceId};
 use crate::model::table::TableName;
 use crate::model::watermark::{Life, RunId, RunNumber};
+use crate::store::document::{self, Document};
+use crate::store::failure;
 
 /// Document format; a newer one is refused, so that an old binary never writes over what it does not understand.
 const FORMAT: u32 = 1;
@@ -140,7 +143,7 @@ impl StateStore {
             .list(Some(&folder))
             .try_collect()
             .await
-            .map_err(|e| busy(&e, format!("cannot list the slices of run {run}")))?;
+            .map_err(|e| failure(e, &self.store, &format!("list the slices of run {run}")))?;
         let slice = |o: &object_store::ObjectMeta| {
             let name = o.location.filename()?.strip_suffix(".json")?.to_owned();
             Some(SealedSlice {
@@ -186,7 +189,7 @@ impl StateStore {
             .store
             .list_with_delimiter(Some(&folder))
             .await
-            .map_err(|e| busy(&e, format!("cannot list the runs of job {job}")))?;
+            .map_err(|e| failure(e, &self.store, &format!("list the runs of job {job}")))?;
         let number = |p: &Path| p.filename().and_then(|n| n.parse().ok()).map(RunNumber);
         let mut numbers: Vec<_> = found.common_prefixes.iter().filter_map(number).collect();
         numbers.sort_unstable();
@@ -197,64 +200,31 @@ impl StateStore {
     /// has read `run.json`, so a sleeper that creates the run again changes nothing (rule 5).
     pub async fn delete_run(&self, run: &RunId) -> Result<u64> {
         let folder = paths::run_folder(&self.root, run);
-        let doing = || format!("cannot clean the documents of run {run}");
+        let doing = || format!("clean the documents of run {run}");
         let objects: Vec<_> = self
             .store
             .list(Some(&folder))
             .try_collect()
             .await
-            .map_err(|e| busy(&e, doing()))?;
+            .map_err(|e| failure(e, &self.store, &doing()))?;
         for object in &objects {
             match self.store.delete(&object.location).await {
                 Ok(()) | Err(StoreError::NotFound { .. }) => {}
-                Err(e) => return Err(busy(&e, doing())),
+                Err(e) => return Err(failure(e, &self.store, &doing())),
             }
         }
         Ok(objects.len() as u64)
     }
 
     async fn read<T: DeserializeOwned>(&self, path: &Path) -> Result<Option<Versioned<T>>> {
-        Ok(self.read_with_writer(path).await?.map(|(_, found)| found))
-    }
-
-    /// The document, and who wrote it.
-    async fn read_with_writer<T: DeserializeOwned>(&self, path: &Path) -> Result<Option<(String, Versioned<T>)>> {
-        let found = match self.store.get(path).await {
-            Ok(found) => found,
-            Err(StoreError::NotFound { .. }) => return Ok(None),
-            Err(e) => return Err(busy(&e, format!("cannot read state document {path}"))),
-        };
-        let version = UpdateVersion {
-            e_tag: found.meta.e_tag.clone(),
-            version: found.meta.version.clone(),
-        };
-        let written_at = found.meta.last_modified;
-        let bytes = found
-            .bytes()
-            .await
-            .map_err(|e| busy(&e, format!("cannot read state document {path}")))?;
-        let envelope: Envelope<T> = serde_json::from_slice(&bytes).or_error(ErrorKind::Config, || {
-            format!("cannot understand state document {path}: it was edited by hand or written by a newer version; restore it")
-        })?;
-        if envelope.format > FORMAT {
-            return Err(Error::new(
-                ErrorKind::Config,
-                format!(
-                    "cannot use state document {path} of format {}: it was written by a newer version; upgrade",
-                    envelope.format
-                ),
-            ));
-        }
-        let found = Versioned {
-            value: envelope.value,
-            written_at,
-            version,
-        };
-        Ok(Some((envelope.written_by, found)))
+        let found = document::read(self.store.as_ref(), path).await?;
+        found.map(|found| understand(path, found)).transpose()
     }
 
     async fn create<T: Serialize + DeserializeOwned + Clone>(&self, path: &Path, value: &T) -> Result<Written<T>> {
-        self.put(path, value, PutMode::Create).await
+        let body = self.body(path, value)?;
+        let written = document::create(self.store.as_ref(), path, body).await?;
+        Self::outcome(path, value, written)
     }
 
     async fn replace<T: Serialize + DeserializeOwned + Clone>(
@@ -263,66 +233,46 @@ impl StateStore {
         read: &Versioned<T>,
         value: &T,
     ) -> Result<Written<T>> {
-        self.put(path, value, PutMode::Update(read.version.clone())).await
+        let body = self.body(path, value)?;
+        let written = document::replace(self.store.as_ref(), path, body, read.version.clone()).await?;
+        Self::outcome(path, value, written)
     }
 
-    /// Writes, and finds out who won when the answer leaves it open.
-    ///
-    /// A refusal is not proof of a loss: the client repeats a request whose answer was cut off, and the repetition of
-    /// a write that won is refused. Some stores reset the connection of losers. So everything but a plain yes is
-    /// answered by reading.
-    async fn put<T: Serialize + DeserializeOwned + Clone>(
-        &self,
-        path: &Path,
-        value: &T,
-        mode: PutMode,
-    ) -> Result<Written<T>> {
-        let written_by = self.ids.long();
+    /// The document's text, unlike that of any other writer.
+    fn body<T: Serialize>(&self, path: &Path, value: &T) -> Result<Bytes> {
         let envelope = Envelope {
             format: FORMAT,
-            written_by: written_by.clone(),
+            written_by: self.ids.long(),
             value,
         };
         let text = serde_json::to_vec_pretty(&envelope).or_error(ErrorKind::Bug, || format!("cannot write {path}"))?;
-        let options = PutOptions {
-            mode,
-            ..PutOptions::default()
-        };
-        let refused = match self.store.put_opts(path, text.into(), options).await {
-            Ok(put) => {
-                let version = UpdateVersion {
-                    e_tag: put.e_tag,
-                    version: put.version,
-                };
+        Ok(text.into())
+    }
+
+    fn outcome<T: DeserializeOwned + Clone>(path: &Path, value: &T, written: document::Written) -> Result<Written<T>> {
+        Ok(match written {
+            document::Written::Ours(version) => Written::Won(Versioned {
+                value: value.clone(),
                 // The store's own clock is not in the answer; nothing but economy looks at the time.
-                return Ok(Written::Won(Versioned {
-                    value: value.clone(),
-                    written_at: Utc::now(),
-                    version,
-                }));
-            }
-            Err(
-                e @ (StoreError::AlreadyExists { .. } | StoreError::Precondition { .. } | StoreError::NotFound { .. }),
-            ) => {
-                tracing::debug!(%path, "write refused: {e}");
-                None
-            }
-            Err(e) => Some(e),
-        };
-        match (self.read_with_writer(path).await?, refused) {
-            (Some((writer, found)), _) if writer == written_by => Ok(Written::Won(found)),
-            (found, None) => Ok(Written::Lost(found.map(|(_, found)| found))),
-            // An error, and what stands is not ours: it may still arrive, so nothing can be said but "again".
-            (_, Some(e)) => Err(busy(&e, format!("cannot write state document {path}"))),
-        }
+                written_at: Utc::now(),
+                version,
+            }),
+            document::Written::Theirs(found) => Written::Lost(found.map(|found| understand(path, found)).transpose()?),
+        })
     }
 }
 
-/// A failure of the store: busy unless it says that nobody may come in.
-fn busy(error: &StoreError, context: String) -> Error {
-    let kind = match error {
-        StoreError::PermissionDenied { .. } | StoreError::Unauthenticated { .. } => ErrorKind::Access,
-        _ => ErrorKind::StorageBusy,
-    };
-    Error::new(kind, context).because(error.to_string())
+/// The document as a value; one of a newer format is refused, so that an old binary never writes over it.
+fn understand<T: DeserializeOwned>(path: &Path, found: Document) -> Result<Versioned<T>> {
+    let remedy = "it was edited by hand or written by a newer version; restore it or upgrade";
+    let doing = || format!("cannot understand state document {path}: {remedy}");
+    let envelope: Envelope<T> = serde_json::from_slice(&found.body).or_error(ErrorKind::Config, doing)?;
+    if envelope.format > FORMAT {
+        return Err(Error::new(ErrorKind::Config, doing()));
+    }
+    Ok(Versioned {
+        value: envelope.value,
+        written_at: found.written_at,
+        version: found.version,
+    })
 }

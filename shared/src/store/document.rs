@@ -6,6 +6,7 @@
 //! must be unlike that of any other writer** (hold an attempt id or a nonce), or two writers may both see themselves.
 
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use object_store::path::Path;
 use object_store::{Error as StoreError, ObjectStore, ObjectStoreExt, PutMode, PutOptions, UpdateVersion};
 
@@ -19,6 +20,8 @@ pub struct Document {
     pub body: Bytes,
     /// Its version in the store.
     pub version: UpdateVersion,
+    /// When it was written, by the store's clock.
+    pub written_at: DateTime<Utc>,
 }
 
 /// Who wrote.
@@ -42,8 +45,13 @@ pub async fn read(store: &dyn ObjectStore, path: &Path) -> Result<Option<Documen
         e_tag: found.meta.e_tag.clone(),
         version: found.meta.version.clone(),
     };
+    let written_at = found.meta.last_modified;
     let body = found.bytes().await.map_err(|e| failure(e, store, &doing()))?;
-    Ok(Some(Document { body, version }))
+    Ok(Some(Document {
+        body,
+        version,
+        written_at,
+    }))
 }
 
 /// Creates a document if it is absent.

@@ -58,7 +58,10 @@ async fn apply_once(
     known: &mut Known,
 ) -> Result<Try<(Outcome, Written)>> {
     let changed = |what: &str| {
-        let text = format!("cannot load into table {}: {what}; it is prepared again", work.plan.target);
+        let text = format!(
+            "cannot load into table {}: {what}; it is prepared again",
+            work.plan.target
+        );
         Error::new(ErrorKind::Conflict, text)
     };
     let view = table.newest().await?.ok_or_else(|| changed("it is gone"))?;
@@ -240,7 +243,9 @@ fn signed(mut change: Change, work: &Work<'_>, digest: &str, outcome: Outcome) -
     change.note = note(work, "apply");
     change.note.files = Some(digest.to_owned());
     change.note.outcome = Some(outcome);
-    change.parameters.insert("lakeward.mode".into(), work.plan.mode.as_str().into());
+    change
+        .parameters
+        .insert("lakeward.mode".into(), work.plan.mode.as_str().into());
     let bytes: u64 = change.add.iter().map(|f| f.bytes).sum();
     let counts: HashMap<&str, u64> = HashMap::from([
         ("numFiles", change.add.len() as u64),
@@ -253,7 +258,9 @@ fn signed(mut change: Change, work: &Work<'_>, digest: &str, outcome: Outcome) -
     ]);
     change.metrics = counts.into_iter().map(|(k, v)| (k.to_owned(), v)).collect();
     if let Removal::Files(files) = &change.remove {
-        change.metrics.insert("numTargetFilesRemoved".into(), files.len() as u64);
+        change
+            .metrics
+            .insert("numTargetFilesRemoved".into(), files.len() as u64);
     }
     change
 }

@@ -88,7 +88,9 @@ fn is_ended(folder: &Path, object: &ObjectMeta, request: &CleanRequest<'_>) -> b
     if life.as_ref() != request.life.0 {
         return true;
     }
-    let Ok(run) = run.as_ref().parse::<u64>() else { return false };
+    let Ok(run) = run.as_ref().parse::<u64>() else {
+        return false;
+    };
     run <= request.ended.0 && request.open.is_none_or(|open| open.0 != run)
 }
 
@@ -118,13 +120,21 @@ async fn named_since(
     }
     // What was live then and is not now was removed by one of these.
     for commit in recent {
-        let failed = |e| store_error(e, format!("cannot read version {} of table {}", commit.version, table.place.name));
+        let failed = |e| {
+            store_error(
+                e,
+                format!("cannot read version {} of table {}", commit.version, table.place.name),
+            )
+        };
         let bytes = table.store.get(&commit.object.location).await.map_err(failed)?;
         let bytes = bytes.bytes().await.map_err(failed)?;
         for line in bytes.split(|b| *b == b'\n').filter(|l| !l.is_empty()) {
-            let action: Value = serde_json::from_slice(line)
-                .or_error(ErrorKind::WarehouseRejected, || format!("cannot read version {} as JSON", commit.version))?;
-            let paths = ["add", "remove"].iter().filter_map(|kind| action[kind]["path"].as_str());
+            let action: Value = serde_json::from_slice(line).or_error(ErrorKind::WarehouseRejected, || {
+                format!("cannot read version {} as JSON", commit.version)
+            })?;
+            let paths = ["add", "remove"]
+                .iter()
+                .filter_map(|kind| action[kind]["path"].as_str());
             named.extend(paths.filter_map(|path| table.place.resolve(path)));
         }
     }
@@ -139,7 +149,11 @@ fn expired_log(view: &View, log: &[LogFile], now: DateTime<Utc>) -> Vec<ObjectMe
     }
     let cutoff = before(now, properties.log_retention_duration.unwrap_or(LOG_RETENTION));
     let commits = log.iter().filter(|f| f.kind == LogKind::Commit);
-    let Some(expired) = commits.filter(|f| f.object.last_modified < cutoff).map(|f| f.version).max() else {
+    let Some(expired) = commits
+        .filter(|f| f.object.last_modified < cutoff)
+        .map(|f| f.version)
+        .max()
+    else {
         return Vec::new();
     };
     let checkpoints = log.iter().filter(|f| f.kind == LogKind::Checkpoint);

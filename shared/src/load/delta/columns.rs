@@ -78,8 +78,9 @@ impl Fields {
         struct Schema {
             fields: Vec<Field>,
         }
-        let schema: Schema = serde_json::from_str(schema)
-            .or_error(ErrorKind::WarehouseRejected, || "cannot read the table's schema in its log".into())?;
+        let schema: Schema = serde_json::from_str(schema).or_error(ErrorKind::WarehouseRejected, || {
+            "cannot read the table's schema in its log".into()
+        })?;
         Ok(Self(schema.fields))
     }
 
@@ -173,7 +174,11 @@ fn meaning(name: &str) -> &'static str {
 pub(super) fn check_names(table: &str, fields: &[Field]) -> Result<()> {
     let mut seen: BTreeMap<String, &str> = BTreeMap::new();
     for field in fields {
-        if field.name.contains([' ', ',', ';', '{', '}', '(', ')', '\n', '\t', '=']) || field.name.is_empty() {
+        if field
+            .name
+            .contains([' ', ',', ';', '{', '}', '(', ')', '\n', '\t', '='])
+            || field.name.is_empty()
+        {
             let offer: String = field
                 .name
                 .chars()
@@ -281,7 +286,10 @@ mod tests {
             ColumnType::Timestamp,
             ColumnType::TimestampNtz,
             ColumnType::List(Box::new(ColumnType::Decimal(4, 2))),
-            ColumnType::Struct(vec![("a".into(), ColumnType::Text), ("b".into(), ColumnType::TimestampNtz)]),
+            ColumnType::Struct(vec![
+                ("a".into(), ColumnType::Text),
+                ("b".into(), ColumnType::TimestampNtz),
+            ]),
         ] {
             let field = Field::new("c", &column_type, Some("why"));
             let fields = Fields(vec![field]);
@@ -313,7 +321,10 @@ mod tests {
 
     #[test]
     fn a_wall_clock_deep_inside_is_seen() {
-        let deep = ColumnType::List(Box::new(ColumnType::Struct(vec![("t".into(), ColumnType::TimestampNtz)])));
+        let deep = ColumnType::List(Box::new(ColumnType::Struct(vec![(
+            "t".into(),
+            ColumnType::TimestampNtz,
+        )])));
         assert!(Fields(vec![Field::new("c", &deep, None)]).has_wall_clock());
         assert!(!Fields(vec![Field::new("timestamp_ntz", &ColumnType::Text, None)]).has_wall_clock());
     }

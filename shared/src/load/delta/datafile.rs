@@ -105,7 +105,10 @@ impl DataFile {
         let location = table.place.resolve(spelled).ok_or_else(|| {
             Error::new(
                 ErrorKind::Unsupported,
-                format!("cannot read file '{spelled}' of table {}: it lies in another store", table.place.name),
+                format!(
+                    "cannot read file '{spelled}' of table {}: it lies in another store",
+                    table.place.name
+                ),
             )
         })?;
         Self::open_at(table, &location, bytes).await
@@ -170,7 +173,10 @@ impl DataFile {
         if min.is_null(0) || max.is_null(0) {
             return None;
         }
-        Some((cast(&min, column.data_type()).ok()?, cast(&max, column.data_type()).ok()?))
+        Some((
+            cast(&min, column.data_type()).ok()?,
+            cast(&max, column.data_type()).ok()?,
+        ))
     }
 
     /// Streams a row group in order, as `wanted` says.
@@ -190,9 +196,10 @@ impl DataFile {
             .filter_map(|f| self.schema().index_of(f.name()).ok())
             .collect();
         let mask = ProjectionMask::roots(self.footer().file_metadata().schema_descr(), roots);
-        let mut builder = ParquetRecordBatchStreamBuilder::new_with_metadata(self.reader.clone(), self.metadata.clone())
-            .with_projection(mask)
-            .with_batch_size(BATCH_ROWS);
+        let mut builder =
+            ParquetRecordBatchStreamBuilder::new_with_metadata(self.reader.clone(), self.metadata.clone())
+                .with_projection(mask)
+                .with_batch_size(BATCH_ROWS);
         if let Some(group) = group {
             builder = builder.with_row_groups(vec![group]);
         }
@@ -248,18 +255,18 @@ fn cast(column: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
         safe: false,
         ..CastOptions::default()
     };
-    cast_with_options(column, to, &options)
-        .or_error(ErrorKind::WarehouseRejected, || format!("cannot read {} as {to}", column.data_type()))
+    cast_with_options(column, to, &options).or_error(ErrorKind::WarehouseRejected, || {
+        format!("cannot read {} as {to}", column.data_type())
+    })
 }
 
 /// The table's columns as Arrow has them; all may be NULL, because old files may lack any of them.
 pub(super) fn arrow_schema(view: &View) -> Result<SchemaRef> {
     use delta_kernel::engine::arrow_conversion::TryIntoArrow as _;
     let logical = view.snapshot.schema();
-    let schema: Schema = logical
-        .as_ref()
-        .try_into_arrow()
-        .or_error(ErrorKind::Unsupported, || "cannot read the table's columns as Arrow".into())?;
+    let schema: Schema = logical.as_ref().try_into_arrow().or_error(ErrorKind::Unsupported, || {
+        "cannot read the table's columns as Arrow".into()
+    })?;
     let fields: Vec<FieldRef> = schema
         .fields()
         .iter()

@@ -7,7 +7,9 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int64Array, MapBuilder, MapFieldNames, RecordBatch, StringArray, StringBuilder, StructArray};
+use arrow::array::{
+    ArrayRef, Int64Array, MapBuilder, MapFieldNames, RecordBatch, StringArray, StringBuilder, StructArray,
+};
 use arrow::datatypes::{DataType, Field, Fields as ArrowFields, Schema};
 use bytes::Bytes;
 use chrono::Utc;
@@ -147,7 +149,13 @@ pub(super) fn commit(engine: &Engine, view: &View, change: &Change) -> Result<Pu
 }
 
 /// Creates a table: version 0.
-pub(super) fn create(engine: &Engine, place: &Place, fields: &Fields, change: &Change, table: &NewTable) -> Result<Put> {
+pub(super) fn create(
+    engine: &Engine,
+    place: &Place,
+    fields: &Fields,
+    change: &Change,
+    table: &NewTable,
+) -> Result<Put> {
     let schema: StructType = serde_json::from_value(fields.to_value()?)
         .or_error(ErrorKind::Bug, || "cannot hand the schema to the kernel".into())?;
     let failed = |e| kernel_error(e, format!("cannot create table {}", place.name));
@@ -221,8 +229,9 @@ fn stage_removals(engine: &Engine, view: &View, removal: &Removal, transaction: 
         let count = selected.iter().filter(|s| **s).count();
         found += count;
         if count > 0 {
-            let data = FilteredEngineData::try_new(Box::new(ArrowEngineData::new(batch.clone())), std::mem::take(selected))
-                .map_err(|e| kernel_error(e, "cannot stage the removal of files"))?;
+            let data =
+                FilteredEngineData::try_new(Box::new(ArrowEngineData::new(batch.clone())), std::mem::take(selected))
+                    .map_err(|e| kernel_error(e, "cannot stage the removal of files"))?;
             transaction.remove_files(data);
         }
         Ok(())
@@ -269,7 +278,8 @@ fn add_batch(files: &[NewFile]) -> Result<RecordBatch> {
         .zip(&columns)
         .map(|(name, column)| Field::new(*name, column.data_type().clone(), *name == "stats"))
         .collect();
-    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).or_error(ErrorKind::Bug, || "cannot build add actions".into())
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
+        .or_error(ErrorKind::Bug, || "cannot build add actions".into())
 }
 
 /// Writes the lines that the kernel built, with what the kernel cannot say patched in, if the version is free.
@@ -312,7 +322,9 @@ impl Door {
                     add.insert("stats".into(), stats.into());
                 }
             }
-            if let (Some(table), Some(metadata)) = (&self.table, action.get_mut("metaData").and_then(Value::as_object_mut)) {
+            if let (Some(table), Some(metadata)) =
+                (&self.table, action.get_mut("metaData").and_then(Value::as_object_mut))
+            {
                 metadata.insert("name".into(), table.name.clone().into());
                 metadata.insert("description".into(), table.description.clone().into());
             }

@@ -137,7 +137,10 @@ fn fit(fields: &mut Fields, wanted: &Field, plan: &RunPlan, steps: &mut Steps) -
         return Ok(());
     }
     let Some(field) = fields.0.iter_mut().find(|f| f.name == wanted.name) else {
-        return Err(Error::bug(format!("column '{}' vanished from its own table", wanted.name)));
+        return Err(Error::bug(format!(
+            "column '{}' vanished from its own table",
+            wanted.name
+        )));
     };
     if !field.nullable && wanted.nullable {
         field.nullable = true;
@@ -225,7 +228,10 @@ fn fit_delete_sync(fields: &mut Fields, plan: &RunPlan, steps: &mut Steps) -> Re
             None => {
                 return Err(Error::new(
                     ErrorKind::Config,
-                    format!("cannot find key column '{name}' in table {}: set primary_key to columns that it has", plan.target),
+                    format!(
+                        "cannot find key column '{name}' in table {}: set primary_key to columns that it has",
+                        plan.target
+                    ),
                 ));
             }
             Some(field) if !same_type(field, &wanted) => {

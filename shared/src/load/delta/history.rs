@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use futures::TryStreamExt as _;
 use object_store::path::Path;
-use object_store::{ObjectStoreExt as _, ObjectMeta};
+use object_store::{ObjectMeta, ObjectStoreExt as _};
 use serde_json::Value;
 
 use super::door::Note;
@@ -84,7 +84,12 @@ pub(super) fn commit_path(place: &Place, version: u64) -> Path {
 /// What a version's commit says of itself; `None` if the log was cleaned up to there.
 async fn commit_info(table: &Table, version: u64) -> Result<Option<Value>> {
     let path = commit_path(&table.place, version);
-    let failed = |e| store_error(e, format!("cannot read version {version} of table {}", table.place.name));
+    let failed = |e| {
+        store_error(
+            e,
+            format!("cannot read version {version} of table {}", table.place.name),
+        )
+    };
     let head = match table.store.get_range(&path, 0..FIRST_LINE_BYTES).await {
         Ok(bytes) => bytes,
         Err(object_store::Error::NotFound { .. }) => return Ok(None),
@@ -98,12 +103,17 @@ async fn commit_info(table: &Table, version: u64) -> Result<Option<Value>> {
     };
     let lines = bytes.split(|b| *b == b'\n').map(serde_json::from_slice::<Value>);
     // Ours is the first line; other writers may put it elsewhere.
-    if let Some(info) = lines.flatten().find_map(|mut l| l.get_mut("commitInfo").map(Value::take)) {
+    if let Some(info) = lines
+        .flatten()
+        .find_map(|mut l| l.get_mut("commitInfo").map(Value::take))
+    {
         return Ok(Some(info));
     }
     let bytes = whole(table, &path).await.map_err(failed)?;
     let lines = bytes.split(|b| *b == b'\n').map(serde_json::from_slice::<Value>);
-    let info = lines.flatten().find_map(|mut l| l.get_mut("commitInfo").map(Value::take));
+    let info = lines
+        .flatten()
+        .find_map(|mut l| l.get_mut("commitInfo").map(Value::take));
     Ok(Some(info.unwrap_or(Value::Null)))
 }
 
@@ -138,7 +148,9 @@ pub(super) async fn note_of_run(table: &Table, from: u64, tag: &str) -> Result<O
 pub(super) async fn history(table: &Table, newest: u64, limit: usize) -> Result<Vec<HistoryEntry>> {
     let mut entries = Vec::new();
     for version in (0..=newest).rev().take(limit) {
-        let Some(info) = commit_info(table, version).await? else { break };
+        let Some(info) = commit_info(table, version).await? else {
+            break;
+        };
         entries.push(entry(version, &info));
     }
     Ok(entries)

@@ -200,7 +200,9 @@ impl Loader for Delta {
 
     async fn observe(&self, _: &Work<'_>, _: Step, _: &str) -> Result<Reply> {
         // A commit is done or it is not: there is nothing that runs on its own and could be asked after.
-        Ok(Reply::SendAgain("a delta commit has no id; sending it again finds it".to_owned()))
+        Ok(Reply::SendAgain(
+            "a delta commit has no id; sending it again finds it".to_owned(),
+        ))
     }
 
     async fn shut_out(&self, work: &Work<'_>) -> Result<()> {

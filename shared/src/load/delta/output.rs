@@ -51,7 +51,9 @@ pub(super) struct Output {
 
 impl fmt::Debug for Output {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Output").field("stem", &self.stem).finish_non_exhaustive()
+        f.debug_struct("Output")
+            .field("stem", &self.stem)
+            .finish_non_exhaustive()
     }
 }
 
@@ -108,7 +110,10 @@ impl Output {
     }
 
     fn begin(&mut self) -> Result<(Path, AsyncArrowWriter<BufWriter>)> {
-        let path = self.folder.clone().join(format!("{}-{:04}.parquet", self.stem, self.next));
+        let path = self
+            .folder
+            .clone()
+            .join(format!("{}-{:04}.parquet", self.stem, self.next));
         self.next += 1;
         let upload = BufWriter::with_capacity(Arc::clone(&self.table.store), path.clone(), UPLOAD_BYTES)
             .with_max_concurrency(UPLOADS_AT_ONCE);

@@ -69,7 +69,10 @@ async fn check_part(
     if rows != file.rows {
         return Err(Error::new(
             ErrorKind::DataRejected,
-            format!("cannot load part {}: its footer has {rows} rows, its manifest {}", file.name, file.rows),
+            format!(
+                "cannot load part {}: its footer has {rows} rows, its manifest {}",
+                file.name, file.rows
+            ),
         ));
     }
     check_types(file, open.schema(), columns)?;
@@ -88,19 +91,33 @@ async fn check_part(
 
 fn check_types(file: &StagedFile, schema: &Schema, columns: &[(String, ColumnType)]) -> Result<()> {
     for (name, column_type) in columns {
-        let found = schema.field_with_name(name).ok().map(arrow::datatypes::Field::data_type);
+        let found = schema
+            .field_with_name(name)
+            .ok()
+            .map(arrow::datatypes::Field::data_type);
         if !found.is_some_and(|t| is_same(t, &column_type.arrow())) {
             let found = found.map_or("no such column".to_owned(), ToString::to_string);
             return Err(Error::new(
                 ErrorKind::DataRejected,
-                format!("cannot load part {}: column '{name}' is {found}, the plan says {column_type}", file.name),
+                format!(
+                    "cannot load part {}: column '{name}' is {found}, the plan says {column_type}",
+                    file.name
+                ),
             ));
         }
     }
-    match schema.fields().iter().find(|f| !columns.iter().any(|(name, _)| name == f.name())) {
+    match schema
+        .fields()
+        .iter()
+        .find(|f| !columns.iter().any(|(name, _)| name == f.name()))
+    {
         Some(field) => Err(Error::new(
             ErrorKind::DataRejected,
-            format!("cannot load part {}: the plan has no column '{}'", file.name, field.name()),
+            format!(
+                "cannot load part {}: the plan has no column '{}'",
+                file.name,
+                field.name()
+            ),
         )),
         None => Ok(()),
     }

@@ -128,7 +128,10 @@ mod tests {
     #[test]
     fn a_file_is_spelled_for_the_log_and_found_again() {
         let place = Place::new(&Path::from("a b"), &TableName::parse("main.räw.orders").unwrap()).unwrap();
-        assert_eq!(place.url.as_str(), "lakeward://tables--x-s3/a%20b/main/r%C3%A4w/orders/");
+        assert_eq!(
+            place.url.as_str(),
+            "lakeward://tables--x-s3/a%20b/main/r%C3%A4w/orders/"
+        );
         let file = place.folder.clone().join("lakeward").join("x y.parquet");
         let spelled = place.spell(&file).unwrap();
         assert_eq!(spelled, "lakeward/x%20y.parquet");

@@ -271,7 +271,10 @@ pub(super) fn check_columns(view: &View, work: &Work<'_>) -> Result<()> {
         None => Ok(()),
         Some(_) => Err(Error::new(
             ErrorKind::Conflict,
-            format!("cannot load into table {}: its columns changed meanwhile", work.plan.target),
+            format!(
+                "cannot load into table {}: its columns changed meanwhile",
+                work.plan.target
+            ),
         )),
     }
 }

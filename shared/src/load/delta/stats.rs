@@ -52,14 +52,19 @@ pub(super) fn delta_stats(footer: &ParquetMetaData, columns: &[(String, ColumnTy
         if position >= COLUMNS_MAX && !keys.contains(name) && !is_ours(name) {
             continue;
         }
-        let Some(index) = places.get(name.as_str()) else { continue };
+        let Some(index) = places.get(name.as_str()) else {
+            continue;
+        };
         let stats = column_stats(footer, *index, column_type);
         if let Some(nulls) = stats.nulls {
             entry(&mut null_count, name, &nulls.to_string());
         }
-        let texts = stats
-            .bounds
-            .and_then(|(min, max)| Some((render(&min, column_type, End::Least)?, render(&max, column_type, End::Greatest)?)));
+        let texts = stats.bounds.and_then(|(min, max)| {
+            Some((
+                render(&min, column_type, End::Least)?,
+                render(&max, column_type, End::Greatest)?,
+            ))
+        });
         if let Some((min, max)) = texts {
             entry(&mut least, name, &min);
             entry(&mut greatest, name, &max);
@@ -155,7 +160,9 @@ fn bounds(stats: &Statistics, column_type: &ColumnType) -> Option<(Bound, Bound)
 fn big_endian(bytes: &[u8]) -> Option<i128> {
     let sign = if bytes.first()? & 0x80 == 0 { 0 } else { 0xff };
     let mut whole = [sign; 16];
-    whole.get_mut(16usize.checked_sub(bytes.len())?..)?.copy_from_slice(bytes);
+    whole
+        .get_mut(16usize.checked_sub(bytes.len())?..)?
+        .copy_from_slice(bytes);
     Some(i128::from_be_bytes(whole))
 }
 
@@ -224,7 +231,10 @@ mod tests {
     fn decimals_are_exact_and_texts_stay_bounds() {
         assert_eq!(decimal_text(-1234, 2), "-12.34");
         assert_eq!(decimal_text(5, 3), "0.005");
-        assert_eq!(decimal_text(i128::MIN + 1, 0), "-170141183460469231731687303715884105727");
+        assert_eq!(
+            decimal_text(i128::MIN + 1, 0),
+            "-170141183460469231731687303715884105727"
+        );
         assert_eq!(big_endian(&[0xff, 0xfe]), Some(-2));
         let long = "ä".repeat(40);
         assert!(cut(&long, End::Greatest) > long);

@@ -107,14 +107,20 @@ impl View {
             .is_some_and(|m| m != "none")
         {
             "it maps column names"
-        } else if self.properties.get("delta.enableRowTracking").is_some_and(|v| v == "true") {
+        } else if self
+            .properties
+            .get("delta.enableRowTracking")
+            .is_some_and(|v| v == "true")
+        {
             "it tracks rows"
         } else {
             return Ok(());
         };
         Err(Error::new(
             ErrorKind::Unsupported,
-            format!("cannot load into table {name}: {refused}, which this loader does not write; load into a table of its own"),
+            format!(
+                "cannot load into table {name}: {refused}, which this loader does not write; load into a table of its own"
+            ),
         ))
     }
 
@@ -136,7 +142,8 @@ impl View {
     /// The table's protocol action, to be edited.
     pub fn protocol_action(&self) -> Result<Value> {
         let protocol = self.snapshot.table_configuration().protocol();
-        let protocol = serde_json::to_value(protocol).or_error(ErrorKind::Bug, || "cannot print the protocol".into())?;
+        let protocol =
+            serde_json::to_value(protocol).or_error(ErrorKind::Bug, || "cannot print the protocol".into())?;
         Ok(json!({ "protocol": protocol }))
     }
 

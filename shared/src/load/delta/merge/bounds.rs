@@ -80,7 +80,9 @@ fn value(json: &Value, data_type: &DataType, end: End) -> Option<ArrayRef> {
         DataType::Utf8 => Arc::new(StringArray::from(vec![json.as_str()?])),
         DataType::Date32 => {
             let day = NaiveDate::parse_from_str(json.as_str()?, "%Y-%m-%d").ok()?;
-            let days = day.signed_duration_since(NaiveDate::from_ymd_opt(1970, 1, 1)?).num_days();
+            let days = day
+                .signed_duration_since(NaiveDate::from_ymd_opt(1970, 1, 1)?)
+                .num_days();
             Arc::new(Date32Array::from(vec![i32::try_from(days).ok()?]))
         }
         DataType::Timestamp(TimeUnit::Microsecond, zone) => {
@@ -111,7 +113,10 @@ fn unscaled(json: &Value, scale: i8, end: End) -> Option<i128> {
     if let Some(whole) = json.as_i64() {
         return i128::from(whole).checked_mul(factor);
     }
-    #[allow(clippy::cast_precision_loss, reason = "a power of ten below the limit that is checked next")]
+    #[allow(
+        clippy::cast_precision_loss,
+        reason = "a power of ten below the limit that is checked next"
+    )]
     let scaled = json.as_f64()? * factor as f64;
     // Doubles hold whole numbers to 2^53.
     if !scaled.is_finite() || scaled.abs() > 9.0e15 {

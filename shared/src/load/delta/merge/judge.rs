@@ -181,7 +181,11 @@ impl<'a> Judge<'a> {
                 slot.fate = Fate::Same;
             } else {
                 // A source that changes a row without moving its time forward: from the plan on, never backwards.
-                let end = if next[place] > begins[place] { next[place] } else { planned.max(begins[place]) };
+                let end = if next[place] > begins[place] {
+                    next[place]
+                } else {
+                    planned.max(begins[place])
+                };
                 slot.not_before = end;
                 dropped.push(met.row);
                 closing.push((place, end));
@@ -211,11 +215,14 @@ impl<'a> Judge<'a> {
         let open: TimestampMicrosecondArray = vec![None::<i64>; slots.len()].into_iter().collect();
         let current = BooleanArray::from(vec![true; slots.len()]);
         let rows = conform(rows, &self.shape.schema)?;
-        with(&rows, [
-            (VALID_FROM, Arc::new(from.with_timezone("UTC")) as ArrayRef),
-            (VALID_TO, Arc::new(open.with_timezone("UTC"))),
-            (IS_CURRENT, Arc::new(current)),
-        ])
+        with(
+            &rows,
+            [
+                (VALID_FROM, Arc::new(from.with_timezone("UTC")) as ArrayRef),
+                (VALID_TO, Arc::new(open.with_timezone("UTC"))),
+                (IS_CURRENT, Arc::new(current)),
+            ],
+        )
     }
 
     /// Writes versions again, ended.
@@ -225,10 +232,13 @@ impl<'a> Judge<'a> {
         }
         let places: Vec<u64> = closing.iter().map(|(place, _)| *place as u64).collect();
         let ends: TimestampMicrosecondArray = closing.iter().map(|(_, end)| Some(*end)).collect();
-        let closed = with(&at(rows, &places)?, [
-            (VALID_TO, Arc::new(ends.with_timezone("UTC")) as ArrayRef),
-            (IS_CURRENT, Arc::new(BooleanArray::from(vec![false; places.len()]))),
-        ])?;
+        let closed = with(
+            &at(rows, &places)?,
+            [
+                (VALID_TO, Arc::new(ends.with_timezone("UTC")) as ArrayRef),
+                (IS_CURRENT, Arc::new(BooleanArray::from(vec![false; places.len()]))),
+            ],
+        )?;
         self.output.write(&closed).await
     }
 
@@ -308,7 +318,9 @@ fn with<'n>(rows: &RecordBatch, replaced: impl IntoIterator<Item = (&'n str, Arr
     let schema = rows.schema();
     let mut columns = rows.columns().to_vec();
     for (name, column) in replaced {
-        let index = schema.index_of(name).or_error(ErrorKind::Bug, || format!("no column '{name}'"))?;
+        let index = schema
+            .index_of(name)
+            .or_error(ErrorKind::Bug, || format!("no column '{name}'"))?;
         columns[index] = column;
     }
     batch_of(&schema, columns, rows.num_rows())

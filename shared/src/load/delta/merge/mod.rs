@@ -54,13 +54,7 @@ pub(super) struct Rows {
 }
 
 /// Works out what a run changes in a version of its target. Nothing of it takes effect before it is committed.
-pub(super) async fn merge(
-    table: &Table,
-    view: &View,
-    work: &Work<'_>,
-    parts: &[Part],
-    budget: Budget,
-) -> Result<Rows> {
+pub(super) async fn merge(table: &Table, view: &View, work: &Work<'_>, parts: &[Part], budget: Budget) -> Result<Rows> {
     let shape = Shape::of(view, work)?;
     let parts: Vec<&Part> = parts.iter().filter(|p| p.file.rows > 0).collect();
     let mut targets = target::candidates(table, view, &shape, &parts).await?;
@@ -88,7 +82,9 @@ pub(super) async fn merge(
             Load::Whole(staged) => staged,
         };
         for target in &mut targets {
-            target.match_with(table, &shape, &mut staged, &range, &mut judge).await?;
+            target
+                .match_with(table, &shape, &mut staged, &range, &mut judge)
+                .await?;
         }
         judge.insert_rest(&staged).await?;
     }

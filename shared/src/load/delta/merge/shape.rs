@@ -156,7 +156,8 @@ impl Shape {
         };
         // A day is cast by way of its midnight, a wall clock is taken to be UTC.
         let naive = DataType::Timestamp(TimeUnit::Microsecond, None);
-        let times = cast(one(batch, name)?, &naive).or_error(ErrorKind::Bug, || format!("cannot read '{name}' as a time"))?;
+        let times =
+            cast(one(batch, name)?, &naive).or_error(ErrorKind::Bug, || format!("cannot read '{name}' as a time"))?;
         let times = times.as_primitive::<TimestampMicrosecondType>();
         Ok(times.iter().map(|t| t.unwrap_or(planned)).collect())
     }
@@ -177,7 +178,9 @@ fn gone(work: &Work<'_>) -> Option<Gone> {
 fn valid_from(work: &Work<'_>, schema: &SchemaRef) -> Option<String> {
     let plan = work.plan;
     let cursor = plan.read.cursor.as_ref();
-    let cursor = cursor.and_then(|c| plan.schema.column_from(&c.column)).map(|c| c.name.clone());
+    let cursor = cursor
+        .and_then(|c| plan.schema.column_from(&c.column))
+        .map(|c| c.name.clone());
     plan.order_by.clone().into_iter().chain(cursor).find(|name| {
         let field = schema.field_with_name(name);
         field.is_ok_and(|f| matches!(f.data_type(), DataType::Timestamp(..) | DataType::Date32))
@@ -188,7 +191,9 @@ fn pick<'a>(schema: &SchemaRef, names: impl IntoIterator<Item = &'a str>) -> Res
     let fields = names
         .into_iter()
         .map(|name| {
-            let index = schema.index_of(name).or_error(ErrorKind::Bug, || format!("no column '{name}'"))?;
+            let index = schema
+                .index_of(name)
+                .or_error(ErrorKind::Bug, || format!("no column '{name}'"))?;
             Ok(Arc::clone(&schema.fields()[index]))
         })
         .collect::<Result<Vec<_>>>()?;

@@ -28,7 +28,10 @@ pub(super) struct KeyRange {
 impl KeyRange {
     /// All keys.
     pub fn everything() -> Self {
-        Self { from: None, below: None }
+        Self {
+            from: None,
+            below: None,
+        }
     }
 
     /// Below `cut`, and from it on.
@@ -160,7 +163,9 @@ impl Staged {
             if one(batch, name)?.null_count() > 0 {
                 return Err(Error::new(
                     ErrorKind::DataRejected,
-                    format!("cannot find rows by key: key column '{name}' holds NULL; choose another key, or filter such rows out"),
+                    format!(
+                        "cannot find rows by key: key column '{name}' holds NULL; choose another key, or filter such rows out"
+                    ),
                 ));
             }
         }
@@ -171,7 +176,8 @@ impl Staged {
             if inside.true_count() == 0 {
                 return Ok(());
             }
-            batch = filter_record_batch(&batch, &inside).or_error(ErrorKind::Bug, || "cannot filter staged rows".into())?;
+            batch =
+                filter_record_batch(&batch, &inside).or_error(ErrorKind::Bug, || "cannot filter staged rows".into())?;
             keys = shape.key_rows(&batch)?;
         }
         let orders = self.orders(shape, &batch)?;
@@ -204,7 +210,10 @@ impl Staged {
             Entry::Occupied(entry) => {
                 self.repeats += 1;
                 let slot = self.slots[*entry.get() as usize];
-                let wins = match (order_of(&self.orders, slot.batch, slot.row), order_of(&self.orders, batch, row)) {
+                let wins = match (
+                    order_of(&self.orders, slot.batch, slot.row),
+                    order_of(&self.orders, batch, row),
+                ) {
                     (Some(old), Some(new)) => new >= old,
                     _ => true,
                 };

@@ -93,7 +93,11 @@ impl Target {
         range: &KeyRange,
         judge: &mut Judge<'_>,
     ) -> Result<()> {
-        if self.bounds.as_ref().is_some_and(|b| !may_matter(shape, staged, range, b)) {
+        if self
+            .bounds
+            .as_ref()
+            .is_some_and(|b| !may_matter(shape, staged, range, b))
+        {
             return Ok(());
         }
         let file = DataFile::open(table, &self.path, self.bytes, self.has_deletions).await?;
@@ -179,7 +183,9 @@ impl Target {
     /// The rows of a batch, which begins at row `start` of the file, that stay.
     pub fn survivors(&self, batch: &RecordBatch, start: usize) -> Result<RecordBatch> {
         let is_dropped = |row: usize| self.drops.get(row / 64).is_some_and(|w| w & (1 << (row % 64)) != 0);
-        let keep: BooleanArray = (start..start + batch.num_rows()).map(|row| Some(!is_dropped(row))).collect();
+        let keep: BooleanArray = (start..start + batch.num_rows())
+            .map(|row| Some(!is_dropped(row)))
+            .collect();
         if keep.true_count() == batch.num_rows() {
             return Ok(batch.clone());
         }
@@ -209,7 +215,10 @@ async fn find(
     let mut batches = file.read_group(group, keys)?;
     let mut first = start;
     while let Some(batch) = batches.try_next().await? {
-        let nulls = shape.key_names.iter().map(|name| one(&batch, name).map(|c| c.null_count() > 0));
+        let nulls = shape
+            .key_names
+            .iter()
+            .map(|name| one(&batch, name).map(|c| c.null_count() > 0));
         let has_null = nulls.collect::<Result<Vec<_>>>()?.contains(&true);
         for (row, key) in shape.key_rows(&batch)?.iter().enumerate() {
             if let Some(slot) = staged.find(key.as_ref()) {

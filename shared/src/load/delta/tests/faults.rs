@@ -56,7 +56,11 @@ impl ObjectStore for LyingStore {
         Ok(put)
     }
 
-    async fn put_multipart_opts(&self, at: &Path, opts: PutMultipartOptions) -> object_store::Result<Box<dyn MultipartUpload>> {
+    async fn put_multipart_opts(
+        &self,
+        at: &Path,
+        opts: PutMultipartOptions,
+    ) -> object_store::Result<Box<dyn MultipartUpload>> {
         self.inner.put_multipart_opts(at, opts).await
     }
 
@@ -95,12 +99,22 @@ async fn a_lost_answer_is_found_by_reading_again() {
         let world = World::on(Arc::clone(&store) as Arc<dyn ObjectStore>);
         let plan = plan(mode);
         store.lie(2);
-        let outcome = world.load(&run("orders", 1), &plan, &[rows(&[(1, "a"), (2, "b")])]).await.unwrap();
+        let outcome = world
+            .load(&run("orders", 1), &plan, &[rows(&[(1, "a"), (2, "b")])])
+            .await
+            .unwrap();
         assert_eq!(outcome.inserted, 2, "{mode:?}");
         store.lie(1);
-        let outcome = world.load(&run("orders", 2), &plan, &[rows(&[(2, "B"), (3, "c")])]).await.unwrap();
+        let outcome = world
+            .load(&run("orders", 2), &plan, &[rows(&[(2, "B"), (3, "c")])])
+            .await
+            .unwrap();
         assert_eq!(outcome.rows, 2, "{mode:?}");
-        assert_eq!(world.loader.history(&plan.target, 99).await.unwrap().len(), 3, "{mode:?}");
+        assert_eq!(
+            world.loader.history(&plan.target, 99).await.unwrap().len(),
+            3,
+            "{mode:?}"
+        );
     }
 }
 
@@ -109,7 +123,10 @@ async fn a_run_that_was_shut_out_never_gets_in() {
     for mode in [WriteMode::Append, WriteMode::Replace, WriteMode::Merge, WriteMode::Scd2] {
         let world = World::new();
         let plan = plan(mode);
-        world.load(&run("orders", 1), &plan, &[rows(&[(1, "a")])]).await.unwrap();
+        world
+            .load(&run("orders", 1), &plan, &[rows(&[(1, "a")])])
+            .await
+            .unwrap();
         let given_up = run("orders", 2);
         let files = world.stage(&given_up, &plan, &[rows(&[(2, "b")])]).await;
         let work = work(&given_up, &plan, &files);
@@ -117,7 +134,11 @@ async fn a_run_that_was_shut_out_never_gets_in() {
         world.loader.shut_out(&work).await.unwrap();
         world.loader.shut_out(&work).await.unwrap();
         let error = world.send(&work).await.unwrap_err();
-        assert_eq!((error.kind(), error.fate()), (ErrorKind::WarehouseRejected, Fate::RunIsLost), "{mode:?}");
+        assert_eq!(
+            (error.kind(), error.fate()),
+            (ErrorKind::WarehouseRejected, Fate::RunIsLost),
+            "{mode:?}"
+        );
         world.loader.prepare(&work).await.unwrap();
         assert_eq!(world.rows(&plan).await, ["1|a"], "{mode:?}");
     }
@@ -142,7 +163,10 @@ async fn a_sleeper_cannot_create_the_table_behind_a_shut_out() {
     assert_eq!(world.rows(&next).await, ["1|7"]);
     assert!(world.send(&sleeper).await.is_err());
     let described = world.loader.describe(&next.target).await.unwrap().unwrap();
-    assert_eq!(described.fed_by.values().map(|l| l.0.as_str()).collect::<Vec<_>>(), ["life1"]);
+    assert_eq!(
+        described.fed_by.values().map(|l| l.0.as_str()).collect::<Vec<_>>(),
+        ["life1"]
+    );
 }
 
 #[tokio::test]
@@ -150,7 +174,10 @@ async fn a_zombie_never_doubles_a_row_at_any_version() {
     let store = LyingStore::new();
     let world = World::on(Arc::clone(&store) as Arc<dyn ObjectStore>);
     let plan = plan(WriteMode::Append);
-    world.load(&run("orders", 1), &plan, &[rows(&[(1, "a")])]).await.unwrap();
+    world
+        .load(&run("orders", 1), &plan, &[rows(&[(1, "a")])])
+        .await
+        .unwrap();
     // Committed; the caller never hears of it and gives the run up.
     let second = run("orders", 2);
     let files = world.stage(&second, &plan, &[rows(&[(2, "b")])]).await;
@@ -163,7 +190,10 @@ async fn a_zombie_never_doubles_a_row_at_any_version() {
     assert_eq!(world.loader.count(&second, &plan.target).await.unwrap(), 0);
     let _ = world.send(&zombie).await;
     // The next run reads the same window again.
-    world.load(&run("orders", 3), &plan, &[rows(&[(2, "b")])]).await.unwrap();
+    world
+        .load(&run("orders", 3), &plan, &[rows(&[(2, "b")])])
+        .await
+        .unwrap();
     assert!(world.send(&zombie).await.is_err());
     assert!(world.loader.prepare(&zombie).await.is_err());
     let newest = world.view(&plan).await.version();
@@ -183,7 +213,10 @@ async fn rows_that_another_job_rewrote_are_still_counted_and_retracted() {
     let files = world.stage(&first, &appended, &[rows(&[(1, "a"), (2, "b")])]).await;
     world.load_files(&first, &appended, &files).await.unwrap();
     let fixes = plan(WriteMode::Merge);
-    world.load(&run("fixes", 1), &fixes, &[rows(&[(2, "B")])]).await.unwrap();
+    world
+        .load(&run("fixes", 1), &fixes, &[rows(&[(2, "B")])])
+        .await
+        .unwrap();
     assert_eq!(world.loader.count(&first, &appended.target).await.unwrap(), 1);
     world.loader.retract(&work(&first, &appended, &files)).await.unwrap();
     assert_eq!(world.rows(&appended).await, ["2|B"]);
@@ -209,7 +242,10 @@ async fn two_merges_at_once_lose_no_row() {
     let world = World::new();
     let plan = plan(WriteMode::Merge);
     for job in ["a", "b"] {
-        world.load(&run(job, 1), &plan, &[rows(&[(1, "old"), (2, "old"), (3, "old")])]).await.unwrap();
+        world
+            .load(&run(job, 1), &plan, &[rows(&[(1, "old"), (2, "old"), (3, "old")])])
+            .await
+            .unwrap();
     }
     let (a, b) = (run("a", 2), run("b", 2));
     let of_a = world.stage(&a, &plan, &[rows(&[(1, "a"), (10, "a")])]).await;
@@ -219,19 +255,28 @@ async fn two_merges_at_once_lose_no_row() {
     two.unwrap();
     let rows = world.rows(&plan).await;
     assert_eq!(rows.len(), 4, "{rows:?}");
-    assert!(rows.contains(&"1|a".to_owned()) && rows.contains(&"2|b".to_owned()), "{rows:?}");
+    assert!(
+        rows.contains(&"1|a".to_owned()) && rows.contains(&"2|b".to_owned()),
+        "{rows:?}"
+    );
 }
 
 #[tokio::test]
 async fn a_removal_list_of_an_older_version_is_never_committed() {
     let world = World::new();
     let plan = plan(WriteMode::Replace);
-    world.load(&run("orders", 1), &plan, &[rows(&[(1, "a")])]).await.unwrap();
+    world
+        .load(&run("orders", 1), &plan, &[rows(&[(1, "a")])])
+        .await
+        .unwrap();
     let stale = world.view(&plan).await;
     let table = world.loader.table(&plan.target).unwrap();
     let mut files = std::collections::HashSet::new();
     files.insert("lakeward/orders/life1/000001/s0001-a1-0000.parquet".to_owned());
-    world.load(&run("orders", 2), &plan, &[rows(&[(2, "b")])]).await.unwrap();
+    world
+        .load(&run("orders", 2), &plan, &[rows(&[(2, "b")])])
+        .await
+        .unwrap();
     let fresh = world.view(&plan).await;
     let change = crate::load::delta::door::Change {
         remove: crate::load::delta::door::Removal::Files(files),

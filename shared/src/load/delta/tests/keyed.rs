@@ -28,10 +28,19 @@ fn marked(rows: &[(i64, &str, i64, bool)]) -> RecordBatch {
 async fn a_merge_updates_inserts_and_leaves_equal_rows_alone() {
     let world = World::new();
     let plan = plan(WriteMode::Merge);
-    let outcome = world.load(&run("orders", 1), &plan, &[rows(&[(1, "a"), (2, "b"), (3, "c")])]).await.unwrap();
+    let outcome = world
+        .load(&run("orders", 1), &plan, &[rows(&[(1, "a"), (2, "b"), (3, "c")])])
+        .await
+        .unwrap();
     assert_eq!((outcome.inserted, outcome.updated), (3, 0));
-    let outcome = world.load(&run("orders", 2), &plan, &[rows(&[(2, "B"), (3, "c"), (4, "d")])]).await.unwrap();
-    assert_eq!((outcome.rows, outcome.inserted, outcome.updated, outcome.deleted), (3, 1, 1, 0));
+    let outcome = world
+        .load(&run("orders", 2), &plan, &[rows(&[(2, "B"), (3, "c"), (4, "d")])])
+        .await
+        .unwrap();
+    assert_eq!(
+        (outcome.rows, outcome.inserted, outcome.updated, outcome.deleted),
+        (3, 1, 1, 0)
+    );
     assert_eq!(
         world.rows_at(&plan, None, &["id", "v", LINEAGE_RUN]).await,
         [
@@ -47,9 +56,18 @@ async fn a_merge_updates_inserts_and_leaves_equal_rows_alone() {
 async fn a_merge_of_what_is_there_rewrites_nothing() {
     let world = World::new();
     let plan = plan(WriteMode::Merge);
-    world.load(&run("orders", 1), &plan, &[rows(&[(1, "a"), (2, "b")])]).await.unwrap();
-    let outcome = world.load(&run("orders", 2), &plan, &[rows(&[(1, "a"), (2, "b")])]).await.unwrap();
-    assert_eq!((outcome.rows, outcome.inserted, outcome.updated, outcome.deleted), (2, 0, 0, 0));
+    world
+        .load(&run("orders", 1), &plan, &[rows(&[(1, "a"), (2, "b")])])
+        .await
+        .unwrap();
+    let outcome = world
+        .load(&run("orders", 2), &plan, &[rows(&[(1, "a"), (2, "b")])])
+        .await
+        .unwrap();
+    assert_eq!(
+        (outcome.rows, outcome.inserted, outcome.updated, outcome.deleted),
+        (2, 0, 0, 0)
+    );
     let history = world.loader.history(&plan.target, 1).await.unwrap();
     assert_eq!(history[0].metrics["numFiles"], "0");
     assert!(!history[0].metrics.contains_key("numTargetFilesRemoved"));
@@ -59,9 +77,16 @@ async fn a_merge_of_what_is_there_rewrites_nothing() {
 async fn only_the_files_that_hold_changed_keys_are_rewritten() {
     let world = World::new();
     let plan = plan(WriteMode::Merge);
-    let parts = [rows(&[(1, "a"), (2, "b")]), rows(&[(11, "k"), (12, "l")]), rows(&[(21, "u")])];
+    let parts = [
+        rows(&[(1, "a"), (2, "b")]),
+        rows(&[(11, "k"), (12, "l")]),
+        rows(&[(21, "u")]),
+    ];
     world.load(&run("orders", 1), &plan, &parts).await.unwrap();
-    world.load(&run("orders", 2), &plan, &[rows(&[(12, "L"), (5, "new")])]).await.unwrap();
+    world
+        .load(&run("orders", 2), &plan, &[rows(&[(12, "L"), (5, "new")])])
+        .await
+        .unwrap();
     let history = world.loader.history(&plan.target, 1).await.unwrap();
     assert_eq!(history[0].operation, "MERGE");
     assert_eq!(history[0].metrics["numTargetFilesRemoved"], "1");
@@ -72,14 +97,23 @@ async fn only_the_files_that_hold_changed_keys_are_rewritten() {
 async fn the_greatest_order_wins_inside_a_run_and_against_the_target() {
     let world = World::new();
     let plan = marked_plan(WriteMode::Merge);
-    let parts = [marked(&[(1, "new", 5, false), (2, "x", 1, false)]), marked(&[(1, "old", 4, false), (2, "tie", 1, false)])];
+    let parts = [
+        marked(&[(1, "new", 5, false), (2, "x", 1, false)]),
+        marked(&[(1, "old", 4, false), (2, "tie", 1, false)]),
+    ];
     let outcome = world.load(&run("orders", 1), &plan, &parts).await.unwrap();
     assert_eq!((outcome.rows, outcome.inserted), (4, 2));
     assert_eq!(world.rows(&plan).await, ["1|new", "2|tie"]);
     // Read again late: older than what the target has.
-    let outcome = world.load(&run("orders", 2), &plan, &[marked(&[(1, "older", 3, false)])]).await.unwrap();
+    let outcome = world
+        .load(&run("orders", 2), &plan, &[marked(&[(1, "older", 3, false)])])
+        .await
+        .unwrap();
     assert_eq!(outcome.updated, 0);
-    let outcome = world.load(&run("orders", 3), &plan, &[marked(&[(1, "older", 3, true)])]).await.unwrap();
+    let outcome = world
+        .load(&run("orders", 3), &plan, &[marked(&[(1, "older", 3, true)])])
+        .await
+        .unwrap();
     assert_eq!(outcome.deleted, 0);
     assert_eq!(world.rows(&plan).await, ["1|new", "2|tie"]);
 }
@@ -90,7 +124,14 @@ async fn marked_rows_are_deleted_and_never_inserted() {
     let plan = marked_plan(WriteMode::Merge);
     let first = [marked(&[(1, "a", 1, false), (2, "b", 1, false), (3, "never", 1, true)])];
     assert_eq!(world.load(&run("orders", 1), &plan, &first).await.unwrap().inserted, 2);
-    let outcome = world.load(&run("orders", 2), &plan, &[marked(&[(1, "a", 2, true), (9, "x", 2, true)])]).await.unwrap();
+    let outcome = world
+        .load(
+            &run("orders", 2),
+            &plan,
+            &[marked(&[(1, "a", 2, true), (9, "x", 2, true)])],
+        )
+        .await
+        .unwrap();
     assert_eq!((outcome.inserted, outcome.updated, outcome.deleted), (0, 0, 1));
     assert_eq!(world.rows(&plan).await, ["2|b"]);
 }
@@ -100,7 +141,10 @@ async fn a_null_in_a_key_is_refused() {
     let world = World::new();
     let mut plan = plan(WriteMode::Merge);
     plan.schema.columns[0].nullable = true;
-    let bad = batch(vec![("id", Arc::new(Int64Array::from(vec![Some(1), None]))), ("v", texts(&["a", "b"]))]);
+    let bad = batch(vec![
+        ("id", Arc::new(Int64Array::from(vec![Some(1), None]))),
+        ("v", texts(&["a", "b"])),
+    ]);
     let error = world.load(&run("orders", 1), &plan, &[bad]).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::DataRejected);
     assert!(error.to_string().contains("'id' holds 1 NULL"), "{error}");
@@ -110,7 +154,10 @@ async fn a_null_in_a_key_is_refused() {
 async fn a_row_of_a_later_run_is_never_taken_back() {
     let world = World::new();
     let plan = plan(WriteMode::Merge);
-    world.load(&run("orders", 7), &plan, &[rows(&[(1, "later")])]).await.unwrap();
+    world
+        .load(&run("orders", 7), &plan, &[rows(&[(1, "later")])])
+        .await
+        .unwrap();
     // A life whose log forgot its numbers is the only way to get here; the tag still tells.
     let table = world.loader.table(&plan.target).unwrap();
     let view = world.view(&plan).await;
@@ -118,7 +165,9 @@ async fn a_row_of_a_later_run_is_never_taken_back() {
     let files = world.stage(&old, &plan, &[rows(&[(1, "earlier"), (2, "b")])]).await;
     let work = work(&old, &plan, &files);
     let parts = crate::load::delta::parts::check_parts(&table, &work).await.unwrap();
-    let merged = crate::load::delta::merge::merge(&table, &view, &work, &parts, world.loader.budget()).await.unwrap();
+    let merged = crate::load::delta::merge::merge(&table, &view, &work, &parts, world.loader.budget())
+        .await
+        .unwrap();
     assert_eq!((merged.outcome.inserted, merged.outcome.updated), (1, 0));
     assert!(merged.remove.is_empty());
 }
@@ -128,11 +177,21 @@ async fn a_column_that_the_run_does_not_carry_keeps_its_value() {
     let world = World::new();
     let mut wide = plan(WriteMode::Merge);
     wide.schema.columns.push(column("extra", ColumnType::Text, true));
-    let first = batch(vec![("id", longs(&[1, 2])), ("v", texts(&["a", "b"])), ("extra", texts(&["x", "y"]))]);
+    let first = batch(vec![
+        ("id", longs(&[1, 2])),
+        ("v", texts(&["a", "b"])),
+        ("extra", texts(&["x", "y"])),
+    ]);
     world.load(&run("orders", 1), &wide, &[first]).await.unwrap();
     let narrow = plan(WriteMode::Merge);
-    world.load(&run("orders", 2), &narrow, &[rows(&[(1, "A"), (3, "c")])]).await.unwrap();
-    assert_eq!(world.rows_at(&wide, None, &["id", "v", "extra"]).await, ["1|A|x", "2|b|y", "3|c|"]);
+    world
+        .load(&run("orders", 2), &narrow, &[rows(&[(1, "A"), (3, "c")])])
+        .await
+        .unwrap();
+    assert_eq!(
+        world.rows_at(&wide, None, &["id", "v", "extra"]).await,
+        ["1|A|x", "2|b|y", "3|c|"]
+    );
 }
 
 #[tokio::test]
@@ -144,9 +203,15 @@ async fn scd2_closes_and_opens_versions() {
         column: "seen".into(),
         source_type: "timestamptz".into(),
     });
-    world.load(&run("orders", 1), &plan, &[rows(&[(1, "a"), (2, "b")])]).await.unwrap();
+    world
+        .load(&run("orders", 1), &plan, &[rows(&[(1, "a"), (2, "b")])])
+        .await
+        .unwrap();
     plan.planned_at = Utc.with_ymd_and_hms(2026, 1, 3, 0, 0, 0).unwrap();
-    let outcome = world.load(&run("orders", 2), &plan, &[rows(&[(1, "A"), (2, "b"), (3, "c")])]).await.unwrap();
+    let outcome = world
+        .load(&run("orders", 2), &plan, &[rows(&[(1, "A"), (2, "b"), (3, "c")])])
+        .await
+        .unwrap();
     assert_eq!((outcome.inserted, outcome.updated, outcome.deleted), (1, 1, 0));
     let columns = ["id", "v", VALID_FROM, VALID_TO, IS_CURRENT];
     assert_eq!(
@@ -159,7 +224,10 @@ async fn scd2_closes_and_opens_versions() {
         ]
     );
     // The same window again, as after a lost answer: nothing.
-    let outcome = world.load(&run("orders", 3), &plan, &[rows(&[(1, "A"), (3, "c")])]).await.unwrap();
+    let outcome = world
+        .load(&run("orders", 3), &plan, &[rows(&[(1, "A"), (3, "c")])])
+        .await
+        .unwrap();
     assert_eq!((outcome.inserted, outcome.updated), (0, 0));
     assert_eq!(world.rows_at(&plan, None, &columns).await.len(), 4);
 }
@@ -168,14 +236,25 @@ async fn scd2_closes_and_opens_versions() {
 async fn a_whole_snapshot_closes_what_is_gone_and_opens_what_comes_back() {
     let world = World::new();
     let mut plan = plan(WriteMode::Scd2);
-    world.load(&run("orders", 1), &plan, &[rows(&[(1, "a"), (2, "b")])]).await.unwrap();
+    world
+        .load(&run("orders", 1), &plan, &[rows(&[(1, "a"), (2, "b")])])
+        .await
+        .unwrap();
     plan.planned_at = Utc.with_ymd_and_hms(2026, 1, 3, 0, 0, 0).unwrap();
-    let outcome = world.load(&run("orders", 2), &plan, &[rows(&[(1, "a")])]).await.unwrap();
+    let outcome = world
+        .load(&run("orders", 2), &plan, &[rows(&[(1, "a")])])
+        .await
+        .unwrap();
     assert_eq!((outcome.inserted, outcome.updated, outcome.deleted), (0, 0, 1));
     plan.planned_at = Utc.with_ymd_and_hms(2026, 1, 4, 0, 0, 0).unwrap();
-    world.load(&run("orders", 3), &plan, &[rows(&[(1, "a"), (2, "b")])]).await.unwrap();
+    world
+        .load(&run("orders", 3), &plan, &[rows(&[(1, "a"), (2, "b")])])
+        .await
+        .unwrap();
     assert_eq!(
-        world.rows_at(&plan, None, &["id", VALID_FROM, VALID_TO, IS_CURRENT]).await,
+        world
+            .rows_at(&plan, None, &["id", VALID_FROM, VALID_TO, IS_CURRENT])
+            .await,
         [
             "1|2026-01-02T03:04:05Z||true",
             "2|2026-01-02T03:04:05Z|2026-01-03T00:00:00Z|false",
@@ -207,7 +286,10 @@ async fn delete_sync_deletes_what_is_gone() {
     assert_eq!((outcome.rows, outcome.deleted), (2, 2));
     assert_eq!(world.rows(&filled).await, ["1|a", "4|d"]);
     // A row that came after the keys were read must not go.
-    world.load(&run("orders", 2), &filled, &[rows(&[(9, "new")])]).await.unwrap();
+    world
+        .load(&run("orders", 2), &filled, &[rows(&[(9, "new")])])
+        .await
+        .unwrap();
     let mut stale = sync_plan(MissingRows::Delete);
     stale.planned_at = Utc::now() - chrono::TimeDelta::hours(1);
     world.load(&run("sync", 2), &stale, &[keys(&[1, 4])]).await.unwrap();
@@ -218,13 +300,35 @@ async fn delete_sync_deletes_what_is_gone() {
 async fn delete_sync_marks_what_is_gone_and_unmarks_what_is_back() {
     let world = World::new();
     let filled = plan(WriteMode::Merge);
-    world.load(&run("orders", 1), &filled, &[rows(&[(1, "a"), (2, "b")])]).await.unwrap();
+    world
+        .load(&run("orders", 1), &filled, &[rows(&[(1, "a"), (2, "b")])])
+        .await
+        .unwrap();
     let sync = sync_plan(MissingRows::Mark("is_gone".into()));
-    assert_eq!(world.load(&run("sync", 1), &sync, &[keys(&[1])]).await.unwrap().updated, 1);
-    assert_eq!(world.rows_at(&filled, None, &["id", "v", "is_gone"]).await, ["1|a|", "2|b|true"]);
-    assert_eq!(world.load(&run("sync", 2), &sync, &[keys(&[1])]).await.unwrap().updated, 0);
-    assert_eq!(world.load(&run("sync", 3), &sync, &[keys(&[1, 2])]).await.unwrap().updated, 1);
-    assert_eq!(world.rows_at(&filled, None, &["id", "v", "is_gone"]).await, ["1|a|", "2|b|false"]);
+    assert_eq!(
+        world.load(&run("sync", 1), &sync, &[keys(&[1])]).await.unwrap().updated,
+        1
+    );
+    assert_eq!(
+        world.rows_at(&filled, None, &["id", "v", "is_gone"]).await,
+        ["1|a|", "2|b|true"]
+    );
+    assert_eq!(
+        world.load(&run("sync", 2), &sync, &[keys(&[1])]).await.unwrap().updated,
+        0
+    );
+    assert_eq!(
+        world
+            .load(&run("sync", 3), &sync, &[keys(&[1, 2])])
+            .await
+            .unwrap()
+            .updated,
+        1
+    );
+    assert_eq!(
+        world.rows_at(&filled, None, &["id", "v", "is_gone"]).await,
+        ["1|a|", "2|b|false"]
+    );
 }
 
 #[tokio::test]

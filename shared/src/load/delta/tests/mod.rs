@@ -57,14 +57,24 @@ impl World {
         self.stage_as(run, plan, batches, "a1").await
     }
 
-    pub async fn stage_as(&self, run: &RunId, plan: &RunPlan, batches: &[RecordBatch], attempt: &str) -> Vec<StagedFile> {
+    pub async fn stage_as(
+        &self,
+        run: &RunId,
+        plan: &RunPlan,
+        batches: &[RecordBatch],
+        attempt: &str,
+    ) -> Vec<StagedFile> {
         let place = self.loader.staging(run, &plan.target).unwrap();
         let mut files = Vec::new();
         for (number, batch) in batches.iter().enumerate() {
             let name = format!("s0001-{attempt}-{number:04}.parquet");
             let bytes = parquet_of(&tagged(batch, run));
             let size = bytes.len() as u64;
-            place.store.put(&place.folder.clone().join(name.as_str()), bytes.into()).await.unwrap();
+            place
+                .store
+                .put(&place.folder.clone().join(name.as_str()), bytes.into())
+                .await
+                .unwrap();
             files.push(StagedFile {
                 name,
                 rows: batch.num_rows() as u64,
@@ -95,7 +105,13 @@ impl World {
     }
 
     pub async fn view(&self, plan: &RunPlan) -> View {
-        self.loader.table(&plan.target).unwrap().newest().await.unwrap().unwrap()
+        self.loader
+            .table(&plan.target)
+            .unwrap()
+            .newest()
+            .await
+            .unwrap()
+            .unwrap()
     }
 
     /// All rows of a version, as text, sorted.
@@ -265,5 +281,10 @@ pub fn texts(values: &[&str]) -> ArrayRef {
 }
 
 pub fn long_values(batch: &RecordBatch, column: &str) -> Vec<i64> {
-    batch.column_by_name(column).unwrap().as_primitive::<Int64Type>().values().to_vec()
+    batch
+        .column_by_name(column)
+        .unwrap()
+        .as_primitive::<Int64Type>()
+        .values()
+        .to_vec()
 }

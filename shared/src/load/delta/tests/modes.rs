@@ -8,7 +8,9 @@ async fn an_append_adds_its_rows_once_however_often_it_is_sent() {
     let world = World::new();
     let plan = plan(WriteMode::Append);
     let first = run("orders", 1);
-    let files = world.stage(&first, &plan, &[rows(&[(1, "a"), (2, "NULL")]), rows(&[(3, "c")])]).await;
+    let files = world
+        .stage(&first, &plan, &[rows(&[(1, "a"), (2, "NULL")]), rows(&[(3, "c")])])
+        .await;
     for _ in 0..3 {
         let outcome = world.load_files(&first, &plan, &files).await.unwrap();
         assert_eq!((outcome.rows, outcome.inserted), (3, 3));
@@ -16,7 +18,10 @@ async fn an_append_adds_its_rows_once_however_often_it_is_sent() {
     assert_eq!(world.rows(&plan).await, ["1|a", "2|", "3|c"]);
     assert_eq!(world.loader.count(&first, &plan.target).await.unwrap(), 3);
     assert_eq!(world.loader.count(&run("orders", 2), &plan.target).await.unwrap(), 0);
-    world.load(&run("orders", 2), &plan, &[rows(&[(1, "again")])]).await.unwrap();
+    world
+        .load(&run("orders", 2), &plan, &[rows(&[(1, "again")])])
+        .await
+        .unwrap();
     assert_eq!(world.rows(&plan).await, ["1|a", "1|again", "2|", "3|c"]);
 }
 
@@ -24,7 +29,10 @@ async fn an_append_adds_its_rows_once_however_often_it_is_sent() {
 async fn a_run_without_files_only_moves_the_log() {
     let world = World::new();
     let plan = plan(WriteMode::Append);
-    assert_eq!(world.load(&run("orders", 1), &plan, &[]).await.unwrap(), Outcome::default());
+    assert_eq!(
+        world.load(&run("orders", 1), &plan, &[]).await.unwrap(),
+        Outcome::default()
+    );
     assert_eq!(world.rows(&plan).await, Vec::<String>::new());
 }
 
@@ -39,7 +47,10 @@ async fn an_older_run_and_other_files_under_the_same_number_are_refused() {
     let error = world.send(&work(&first, &plan, &other)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::WarehouseRejected);
     assert_eq!(error.fate(), crate::error::Fate::RunIsLost);
-    world.load(&run("orders", 2), &plan, &[rows(&[(2, "b")])]).await.unwrap();
+    world
+        .load(&run("orders", 2), &plan, &[rows(&[(2, "b")])])
+        .await
+        .unwrap();
     let error = world.send(&work(&first, &plan, &old)).await.unwrap_err();
     assert!(error.to_string().contains("already holds run 2"), "{error}");
     let error = world.loader.prepare(&work(&first, &plan, &old)).await.unwrap_err();
@@ -51,7 +62,10 @@ async fn an_older_run_and_other_files_under_the_same_number_are_refused() {
 async fn a_replace_swaps_all_rows_in_one_version() {
     let world = World::new();
     let plan = plan(WriteMode::Replace);
-    world.load(&run("orders", 1), &plan, &[rows(&[(1, "a"), (2, "b")])]).await.unwrap();
+    world
+        .load(&run("orders", 1), &plan, &[rows(&[(1, "a"), (2, "b")])])
+        .await
+        .unwrap();
     let second = run("orders", 2);
     let files = world.stage(&second, &plan, &[rows(&[(3, "c")])]).await;
     world.load_files(&second, &plan, &files).await.unwrap();
@@ -70,8 +84,17 @@ async fn parts_are_held_against_the_plan_before_they_enter() {
     let bad = [
         ("no such column", batch(vec![("id", longs(&[1]))])),
         ("type", batch(vec![("id", longs(&[1])), ("v", longs(&[1]))])),
-        ("plan has no column", batch(vec![("id", longs(&[1])), ("v", texts(&["a"])), ("w", texts(&["a"]))])),
-        ("NOT NULL", batch(vec![("id", Arc::new(Int64Array::from(vec![None]))), ("v", texts(&["a"]))])),
+        (
+            "plan has no column",
+            batch(vec![("id", longs(&[1])), ("v", texts(&["a"])), ("w", texts(&["a"]))]),
+        ),
+        (
+            "NOT NULL",
+            batch(vec![
+                ("id", Arc::new(Int64Array::from(vec![None]))),
+                ("v", texts(&["a"])),
+            ]),
+        ),
     ];
     for (number, (what, batch)) in bad.into_iter().enumerate() {
         let run = run("orders", number as u64 + 1);
@@ -81,7 +104,10 @@ async fn parts_are_held_against_the_plan_before_they_enter() {
     let last = run("orders", 9);
     let mut files = world.stage(&last, &plan, &[rows(&[(1, "a")])]).await;
     files[0].rows = 2;
-    assert_eq!(world.load_files(&last, &plan, &files).await.unwrap_err().kind(), ErrorKind::DataRejected);
+    assert_eq!(
+        world.load_files(&last, &plan, &files).await.unwrap_err().kind(),
+        ErrorKind::DataRejected
+    );
     files[0].name = "gone.parquet".into();
     let error = world.load_files(&last, &plan, &files).await.unwrap_err();
     assert_eq!(error.fate(), crate::error::Fate::RunIsLost);
@@ -97,7 +123,10 @@ async fn a_table_lives_in_a_local_folder_whose_listing_has_no_order() {
     plan.target = TableName::parse("main.räw data.orders").unwrap();
     for number in 1..=24 {
         let id = i64::try_from(number).unwrap();
-        world.load(&run("orders", number), &plan, &[rows(&[(id, "x")])]).await.unwrap();
+        world
+            .load(&run("orders", number), &plan, &[rows(&[(id, "x")])])
+            .await
+            .unwrap();
     }
     assert_eq!(world.rows(&plan).await.len(), 24);
     let history = world.loader.history(&plan.target, 3).await.unwrap();

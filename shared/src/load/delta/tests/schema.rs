@@ -17,7 +17,10 @@ fn full_reload() -> RunPlan {
 async fn a_new_table_carries_names_comments_and_no_optional_feature() {
     let world = World::new();
     let plan = plan(WriteMode::Merge);
-    world.load(&run("orders", 1), &plan, &[rows(&[(1, "a")])]).await.unwrap();
+    world
+        .load(&run("orders", 1), &plan, &[rows(&[(1, "a")])])
+        .await
+        .unwrap();
     let view = world.view(&plan).await;
     let metadata = &view.metadata_action()["metaData"];
     assert_eq!(metadata["name"], "orders");
@@ -48,11 +51,24 @@ async fn a_second_prepare_writes_nothing() {
 async fn new_columns_are_added_and_lost_ones_stay() {
     let world = World::new();
     let mut plan = plan(WriteMode::Append);
-    world.load(&run("orders", 1), &plan, &[rows(&[(1, "a")])]).await.unwrap();
+    world
+        .load(&run("orders", 1), &plan, &[rows(&[(1, "a")])])
+        .await
+        .unwrap();
     plan.schema.columns[1] = column("w", ColumnType::TimestampNtz, true);
     let times: ArrayRef = Arc::new(arrow::array::TimestampMicrosecondArray::from(vec![0]));
-    world.load(&run("orders", 2), &plan, &[batch(vec![("id", longs(&[2])), ("w", times)])]).await.unwrap();
-    assert_eq!(world.rows_at(&plan, None, &["id", "v", "w"]).await, ["1|a|", "2||1970-01-01T00:00:00"]);
+    world
+        .load(
+            &run("orders", 2),
+            &plan,
+            &[batch(vec![("id", longs(&[2])), ("w", times)])],
+        )
+        .await
+        .unwrap();
+    assert_eq!(
+        world.rows_at(&plan, None, &["id", "v", "w"]).await,
+        ["1|a|", "2||1970-01-01T00:00:00"]
+    );
     let protocol = &world.view(&plan).await.protocol_action().unwrap()["protocol"];
     assert_eq!(protocol["readerFeatures"], serde_json::json!(["timestampNtz"]));
 }
@@ -61,9 +77,15 @@ async fn new_columns_are_added_and_lost_ones_stay() {
 async fn a_key_that_became_nullable_is_relaxed() {
     let world = World::new();
     let mut plan = plan(WriteMode::Append);
-    world.load(&run("orders", 1), &plan, &[rows(&[(1, "a")])]).await.unwrap();
+    world
+        .load(&run("orders", 1), &plan, &[rows(&[(1, "a")])])
+        .await
+        .unwrap();
     plan.schema.columns[0].nullable = true;
-    let batch = batch(vec![("id", Arc::new(Int64Array::from(vec![None]))), ("v", texts(&["a"]))]);
+    let batch = batch(vec![
+        ("id", Arc::new(Int64Array::from(vec![None]))),
+        ("v", texts(&["a"])),
+    ]);
     world.load(&run("orders", 2), &plan, &[batch]).await.unwrap();
     assert_eq!(world.rows(&plan).await, ["1|a", "|a"]);
 }
@@ -79,8 +101,15 @@ async fn a_wider_type_needs_leave_or_a_full_reload() {
 
     let mut wide = narrow.clone();
     wide.schema.columns[2] = column("n", ColumnType::Int64, true);
-    let second = batch(vec![("id", longs(&[2, 3])), ("v", texts(&["B", "c"])), ("n", longs(&[1 << 40, 7]))]);
-    let error = world.load(&run("orders", 2), &wide, &[second.clone()]).await.unwrap_err();
+    let second = batch(vec![
+        ("id", longs(&[2, 3])),
+        ("v", texts(&["B", "c"])),
+        ("n", longs(&[1 << 40, 7])),
+    ]);
+    let error = world
+        .load(&run("orders", 2), &wide, &[second.clone()])
+        .await
+        .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::DataRejected);
     let text = error.to_string();
     for said in ["'n'", "int", "bigint", "type_widening", "--full"] {
@@ -88,7 +117,10 @@ async fn a_wider_type_needs_leave_or_a_full_reload() {
     }
     wide.may_widen = true;
     world.load(&run("orders", 2), &wide, &[second]).await.unwrap();
-    assert_eq!(world.rows_at(&wide, None, &["id", "n"]).await, ["1|5", "2|1099511627776", "3|7"]);
+    assert_eq!(
+        world.rows_at(&wide, None, &["id", "n"]).await,
+        ["1|5", "2|1099511627776", "3|7"]
+    );
     let view = world.view(&wide).await;
     let protocol = &view.protocol_action().unwrap()["protocol"];
     assert_eq!(protocol["readerFeatures"], serde_json::json!(["typeWidening"]));
@@ -100,7 +132,10 @@ async fn a_wider_type_needs_leave_or_a_full_reload() {
 #[tokio::test]
 async fn a_full_reload_takes_the_columns_of_the_source_in_the_same_commit() {
     let world = World::new();
-    world.load(&run("orders", 1), &plan(WriteMode::Append), &[rows(&[(1, "a")])]).await.unwrap();
+    world
+        .load(&run("orders", 1), &plan(WriteMode::Append), &[rows(&[(1, "a")])])
+        .await
+        .unwrap();
     let mut reload = full_reload();
     reload.schema.columns[1] = column("v", ColumnType::Int64, true);
     reload.schema.columns.push(column("n", ColumnType::Boolean, true));
@@ -122,7 +157,10 @@ async fn a_full_reload_takes_the_columns_of_the_source_in_the_same_commit() {
 async fn another_life_is_refused_until_the_user_says_so() {
     let world = World::new();
     let mut plan = plan(WriteMode::Append);
-    world.load(&run("orders", 5), &plan, &[rows(&[(1, "a")])]).await.unwrap();
+    world
+        .load(&run("orders", 5), &plan, &[rows(&[(1, "a")])])
+        .await
+        .unwrap();
     let stranger = run_of("orders", "life2", 1);
     let error = world.load(&stranger, &plan, &[rows(&[(2, "b")])]).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
@@ -130,15 +168,27 @@ async fn another_life_is_refused_until_the_user_says_so() {
     plan.claim = Claim::TakeOver;
     world.load(&stranger, &plan, &[rows(&[(2, "b")])]).await.unwrap();
     plan.claim = Claim::OwnOnly;
-    world.load(&run_of("orders", "life2", 2), &plan, &[rows(&[(3, "c")])]).await.unwrap();
+    world
+        .load(&run_of("orders", "life2", 2), &plan, &[rows(&[(3, "c")])])
+        .await
+        .unwrap();
     // The former life finds the door shut, also for a run that was prepared before.
     let former = run("orders", 6);
     let files = world.stage(&former, &plan, &[rows(&[(9, "z")])]).await;
-    assert_eq!(world.send(&work(&former, &plan, &files)).await.unwrap_err().kind(), ErrorKind::Config);
+    assert_eq!(
+        world.send(&work(&former, &plan, &files)).await.unwrap_err().kind(),
+        ErrorKind::Config
+    );
     assert_eq!(world.rows(&plan).await, ["1|a", "2|b", "3|c"]);
     // Another job may feed the same table.
-    world.load(&run_of("other", "life9", 1), &plan, &[rows(&[(4, "d")])]).await.unwrap();
-    assert_eq!(world.loader.describe(&plan.target).await.unwrap().unwrap().fed_by.len(), 2);
+    world
+        .load(&run_of("other", "life9", 1), &plan, &[rows(&[(4, "d")])])
+        .await
+        .unwrap();
+    assert_eq!(
+        world.loader.describe(&plan.target).await.unwrap().unwrap().fed_by.len(),
+        2
+    );
 }
 
 #[tokio::test]
@@ -150,8 +200,18 @@ async fn names_that_readers_cannot_take_are_refused_before_anything_is_written()
         let error = world.load(&run("orders", 1), &plan, &[]).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config, "{name}");
     }
-    assert!(world.loader.describe(&plan(WriteMode::Append).target).await.unwrap().is_none());
-    world.load(&run("orders", 1), &plan(WriteMode::Append), &[]).await.unwrap();
+    assert!(
+        world
+            .loader
+            .describe(&plan(WriteMode::Append).target)
+            .await
+            .unwrap()
+            .is_none()
+    );
+    world
+        .load(&run("orders", 1), &plan(WriteMode::Append), &[])
+        .await
+        .unwrap();
     let mut plan = plan(WriteMode::Append);
     plan.schema.columns[1].name = "V".into();
     let error = world.load(&run("orders", 2), &plan, &[]).await.unwrap_err();

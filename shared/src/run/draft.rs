@@ -1,0 +1,163 @@
+//! Drafts the next run of a job: what the source offers, under the schema contract, into the target.
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::job::{ConsistencyWish, Contract, Job, WriteMode};
+use crate::model::run::{Claim, LoadRecord, LoadStatus, Reload, ReloadRange, RunDocument, RunKind, RunPlan};
+use crate::model::watermark::RunNumber;
+use crate::source::{PlanRequest, SourcePlan};
+use crate::state::JobState;
+
+use super::Services;
+use super::contract::{Agreed, agree};
+
+/// The next run of a job, not saved yet.
+pub(super) struct Draft {
+    /// `None` if nothing is new.
+    pub document: Option<RunDocument>,
+    /// What the planner says.
+    pub notes: Vec<String>,
+}
+
+/// Asks the source what the next run would read, and applies the schema contract.
+pub(super) async fn draft(job: &Job, reload: Option<&Reload>, state: &JobState, services: &Services) -> Result<Draft> {
+    let is_full = reload.is_some_and(|r| r.what == ReloadRange::Full);
+    let doing = |e: Error| e.while_doing(format!("cannot plan job {}", job.name));
+    refuse_nonsense(job, reload)?;
+    let claim = if state.takes_over || is_full {
+        Claim::TakeOver
+    } else {
+        Claim::OwnOnly
+    };
+    if state.watermark.run == RunNumber(0) && claim == Claim::OwnOnly {
+        refuse_foreign_target(job, state, services).await?;
+    }
+    let request = PlanRequest {
+        job,
+        watermark: &state.watermark,
+        reload,
+        known: state.schema.as_ref().filter(|_| !is_full),
+        one_process: services.host.is_one_process && job.consistency == ConsistencyWish::Snapshot,
+    };
+    let mut planned = services.source(&job.connection)?.plan(&request).await.map_err(doing)?;
+    if job.write == WriteMode::DeleteSync {
+        // Rows that are gone are found by key alone.
+        let key = planned.schema.key.clone();
+        planned.schema.columns.retain(|c| key.contains(&c.name));
+    }
+    let is_range = reload.is_some() && !is_full;
+    if is_range {
+        planned.position_after.clone_from(&state.watermark.position);
+    }
+    if planned.is_empty && planned.position_after == state.watermark.position && reload.is_none() {
+        return Ok(Draft {
+            document: None,
+            notes: planned.notes,
+        });
+    }
+    let is_rewrite = is_full || (job.write == WriteMode::Replace && job.contract.types == Contract::Evolve);
+    let agreed = agree(job, planned.schema.clone(), state.schema.as_ref(), is_rewrite)?;
+    let status = if planned.is_empty {
+        LoadStatus::Committed
+    } else {
+        LoadStatus::Open
+    };
+    let plan = compose(job, reload, claim, state, planned, agreed, services);
+    let notes = plan.notes.clone();
+    let load = LoadRecord {
+        status,
+        ..LoadRecord::default()
+    };
+    Ok(Draft {
+        document: Some(RunDocument {
+            id: state.next_run(),
+            plan,
+            load,
+        }),
+        notes,
+    })
+}
+
+fn compose(
+    job: &Job,
+    reload: Option<&Reload>,
+    claim: Claim,
+    state: &JobState,
+    planned: SourcePlan,
+    agreed: Agreed,
+    services: &Services,
+) -> RunPlan {
+    let is_full = reload.is_some_and(|r| r.what == ReloadRange::Full);
+    let target_name = |source: &Option<String>| {
+        source
+            .as_ref()
+            .and_then(|s| agreed.schema.column_from(s))
+            .map(|c| c.name.clone())
+    };
+    RunPlan {
+        kind: reload.map_or(RunKind::Regular, |r| RunKind::Reload(r.clone())),
+        planned_from: state.watermark.position.clone(),
+        position_after: planned.position_after,
+        window: planned.window,
+        mode: if is_full { WriteMode::Replace } else { job.write },
+        read: planned.read,
+        slices: if planned.is_empty { vec![] } else { planned.slices },
+        consistency: planned.consistency,
+        target: job.target.clone(),
+        order_by: target_name(&job.order_by),
+        hard_delete: target_name(&job.hard_delete),
+        on_missing: job.on_missing.clone(),
+        lineage: job.lineage,
+        claim,
+        may_widen: agreed.may_widen,
+        estimate: planned.estimate,
+        planned_at: services.clock.now(),
+        notes: planned.notes.into_iter().chain(agreed.notes).collect(),
+        schema: agreed.schema,
+    }
+}
+
+fn refuse_nonsense(job: &Job, reload: Option<&Reload>) -> Result<()> {
+    let refuse = |text: String| Err(Error::new(ErrorKind::Unsupported, text));
+    let name = &job.name;
+    if job.write == WriteMode::Append && job.cursor.is_none() {
+        return refuse(format!(
+            "cannot plan job {name}: write = \"append\" without a cursor would add the whole table again on every run: name a cursor, or write = \"replace\" or \"merge\""
+        ));
+    }
+    match reload.map(|r| &r.what) {
+        Some(ReloadRange::Full) if job.write == WriteMode::Scd2 => refuse(format!(
+            "cannot reload job {name} in full: that would throw its history away: drop the target and start a new job if that is what you want"
+        )),
+        Some(ReloadRange::Full) if job.write == WriteMode::DeleteSync => refuse(format!(
+            "cannot reload job {name}: write = \"delete_sync\" reads all keys on every run already"
+        )),
+        Some(ReloadRange::Range { .. }) if job.cursor.is_none() => refuse(format!(
+            "cannot reload a range of job {name}: it has no cursor; use --full"
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// A new life must not count, skip or delete what a former one loaded: refused before anything is read.
+async fn refuse_foreign_target(job: &Job, state: &JobState, services: &Services) -> Result<()> {
+    let Some(target) = services.loader.describe(&job.target).await? else {
+        if job.contract.tables == Contract::Freeze {
+            let text = format!(
+                "cannot load job {}: target {} does not exist and schema_contract.tables is \"freeze\"",
+                job.name, job.target
+            );
+            return Err(Error::new(ErrorKind::Config, text));
+        }
+        return Ok(());
+    };
+    match target.fed_by.get(&job.name) {
+        Some(life) if life != &state.life => Err(Error::new(
+            ErrorKind::Config,
+            format!(
+                "cannot load job {}: target {} was loaded from another state (life {life}), and this one (life {}) does not know how far: restore that state, or go on with `lakeward run {} --take-over --from POSITION`, or load everything again with `lakeward reload {} --full`",
+                job.name, job.target, state.life, job.name, job.name
+            ),
+        )),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,46 @@
+//! The audit record of a run that ended, loaded or abandoned.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+
+use crate::model::run::{Outcome, RunDocument};
+use crate::state::RunResult;
+
+use super::staged::Staged;
+
+/// How a run ended.
+pub(super) struct Ending<'a> {
+    /// By the host's clock.
+    pub at: DateTime<Utc>,
+    /// What was staged.
+    pub staged: &'a Staged,
+    /// What the target says it did.
+    pub loaded: Outcome,
+    /// Time of the load in the call that committed.
+    pub load_ms: u64,
+    /// Why it was given up.
+    pub abandoned: Option<String>,
+}
+
+/// The record of a run.
+pub(super) fn result(run: &RunDocument, ending: Ending<'_>) -> RunResult {
+    let mut nulled = BTreeMap::new();
+    for (column, count) in ending.staged.manifests.iter().flat_map(|m| &m.nulled) {
+        *nulled.entry(column.clone()).or_insert(0) += count;
+    }
+    RunResult {
+        id: run.id.clone(),
+        kind: run.plan.kind.clone(),
+        target: run.plan.target.clone(),
+        window: run.plan.window.clone(),
+        staged: ending.staged.summary(),
+        loaded: ending.loaded,
+        nulled,
+        planned_at: run.plan.planned_at,
+        ended_at: ending.at,
+        load_ms: ending.load_ms,
+        abandoned: ending.abandoned,
+        notes: run.plan.notes.clone(),
+    }
+}
