@@ -12,6 +12,7 @@ mod job;
 mod places;
 mod problem;
 mod read;
+mod reference;
 mod schema;
 mod section;
 mod shape;
@@ -27,7 +28,9 @@ use serde::Deserialize;
 
 pub use expand::{CatalogTable, Wildcard};
 pub use problem::{Place, Problem, Problems};
+pub use reference::reference_markdown;
 pub use schema::json_schema;
+pub use value::nearest;
 
 use crate::model::job::{Job, WriteMode};
 use crate::secrets::SecretText;
@@ -125,6 +128,24 @@ pub enum Destination {
     },
 }
 
+impl Config {
+    /// Every text that may hold references, by the key that it stands under: what a host must be able to resolve.
+    pub fn secrets(&self) -> Vec<(String, &SecretText)> {
+        let mut found = self.destination.store().auth.secrets("destination");
+        found.extend(self.staging.auth.secrets("staging"));
+        for (name, Connection::Postgres(postgres)) in &self.connections {
+            found.push((format!("connections.{name}.username"), &postgres.username));
+            found.extend(
+                postgres
+                    .password
+                    .iter()
+                    .map(|p| (format!("connections.{name}.password"), p)),
+            );
+        }
+        found
+    }
+}
+
 impl Destination {
     /// The store that it is in.
     pub fn store(&self) -> &StoreConfig {
@@ -184,6 +205,25 @@ pub enum StoreAuth {
         /// Session token.
         token: Option<SecretText>,
     },
+}
+
+impl StoreAuth {
+    fn secrets(&self, section: &str) -> Vec<(String, &SecretText)> {
+        let key = |key: &str| format!("{section}.auth.{key}");
+        match self {
+            Self::Ambient | Self::ManagedIdentity { .. } => vec![],
+            Self::AccountKey(text) => vec![(key("key"), text)],
+            Self::Sas(text) => vec![(key("token"), text)],
+            Self::ServicePrincipal { client_secret, .. } => vec![(key("client_secret"), client_secret)],
+            Self::AccessKey { id, secret, token } => {
+                let token = token.iter().map(|token| (key("token"), token));
+                [(key("id"), id), (key("secret"), secret)]
+                    .into_iter()
+                    .chain(token)
+                    .collect()
+            }
+        }
+    }
 }
 
 /// How to reach a source system.

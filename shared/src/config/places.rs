@@ -17,7 +17,7 @@ const STATE_SUFFIX: &str = "-state";
 const STATE_FOLDER: &str = "lakeward-state";
 
 /// What a layout may hold.
-const LAYOUT_WORDS: &[&str] = &["table", "YYYY", "MM", "DD", "run", "part"];
+const LAYOUT_WORDS: &[&str] = &["table", "YYYY", "MM", "DD", "hh", "run", "part"];
 /// Without these two files would overwrite each other.
 const LAYOUT_NEEDS: &[&str] = &["run", "part"];
 
@@ -87,12 +87,19 @@ fn check_layout(layout: &str, section: &Section<'_>, findings: &mut Findings<'_>
             "without it files would overwrite each other; add it",
         );
     }
-    if !words.contains(&"table") {
-        let text = "the layout lacks '{table}'";
+    if !layout.starts_with("{table}/") {
+        let text = "the layout does not begin with '{table}/'";
         findings.error(
             section.at("layout"),
             text,
-            "without it the files of all tables lie in one folder; add it",
+            "a table has a folder of its own; write it first",
+        );
+    }
+    if words.contains(&"part") && !layout.rsplit('/').next().is_some_and(|name| name.contains("{part}")) {
+        findings.error(
+            section.at("layout"),
+            "'{part}' is not in the file's name",
+            "write it after the last '/'",
         );
     }
 }

@@ -404,8 +404,9 @@ fn places_that_cannot_hold_tables_or_state_are_refused() {
         "url = 'lake'",
         "url = 's3://b/_hidden/a'\nauth = { type = 'managed_identity' }",
         "url = 'az://c/a'\nendpoint = 'http://localhost:10000'\nauth = { type = 'access_key', id = 'x', secret = '${env:X}' }",
-        "path = 'lake'\n[staging]\npath = 'lake/orders/state'\n[connections.s]\ntype='postgres'\nhost='h'\ndatabase='d'\nusername='u'\ntls='require'\ntls_ca_file='x'\n[[jobs]]\nname='orders'\ntable='orders'",
+        "path = 'lake'\n[staging]\npath = 'lake/orders/state'\n[connections.s]\ntype='postgres'\nhost='h'\ndatabase='d'\nusername='u'\ntls='require'\ntls_ca_file='x'\n[[jobs]]\nname='orders'\ntable='orders'\nwrite='replace'",
         "path = 'lake'\n[staging]\npath = 'lake'\n[connections.s]\ntype='postgres'\nhost='h'\ndatabase='d'\nusername='u'\n[[jobs]]\nname='o'\ntable='state'",
+        "path = 'lake'\nlayout = '{YYYY}/{run}/{part}/x.parquet'",
     ];
     let found = all.map(place).join("\n--\n");
     insta::assert_snapshot!(found);

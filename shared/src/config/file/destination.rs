@@ -12,7 +12,7 @@ use super::super::{DEFAULT_AUTH, DEFAULT_LAYOUT};
 pub(in super::super) enum DestinationFile {
     /// A folder of Delta tables: the target `raw.orders` becomes the table `<folder>/raw/orders`.
     Delta(DeltaFile),
-    /// Plain Parquet files in folders.
+    /// Plain Parquet files in folders. Only for jobs that append or replace.
     Files(FilesFile),
 }
 
@@ -30,9 +30,9 @@ pub(in super::super) struct DeltaFile {
 pub(in super::super) struct FilesFile {
     #[serde(flatten)]
     pub place: PlaceFile,
-    /// The name of each file below the folder. `{table}` is the target with `/` between its parts, `{run}` the number
-    /// of the run, `{part}` unique in the run; `{YYYY}`, `{MM}` and `{DD}` are the day (UTC) on which the run was
-    /// planned.
+    /// The name of each file below the folder: first `{table}/`, the target with `/` between its parts; `{run}` is the
+    /// number of the run, `{part}` (in the file's own name) unique in the run; `{YYYY}`, `{MM}`, `{DD}` and `{hh}` are
+    /// the time (UTC) at which the run was planned.
     #[schemars(extend("default" = DEFAULT_LAYOUT))]
     pub layout: Option<String>,
 }

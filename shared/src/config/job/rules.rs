@@ -15,13 +15,24 @@ pub(super) fn check(job: &Job, section: &Section<'_>, context: &Context<'_>, fin
     cursor(job, section, findings);
     write(job, section, findings);
     columns(job, section, findings);
-    if job.type_widening && matches!(context.destination, Some(Destination::Files { .. })) {
+    if matches!(context.destination, Some(Destination::Files { .. })) {
+        plain_files(job, section, findings);
+    }
+}
+
+fn plain_files(job: &Job, section: &Section<'_>, findings: &mut Findings<'_>) {
+    if job.type_widening {
         section.error(
             findings,
             "type_widening",
             "'type_widening' is about Delta tables",
             "remove it",
         );
+    }
+    if !matches!(job.write, WriteMode::Append | WriteMode::Replace) {
+        let text = format!("plain files cannot take {}", job.write.as_str());
+        let remedy = "use write = \"append\" or \"replace\", or the destination type \"delta\"";
+        section.error(findings, "write", &text, remedy);
     }
 }
 
