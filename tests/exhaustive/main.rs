@@ -4,8 +4,10 @@
 //! steps; a statement begins and commits whenever it likes or never; replies are lost. With all rules no schedule loses
 //! or doubles a row; with one load-bearing rule switched off the search finds the shortest one that does.
 
+mod documents;
 mod model;
 mod search;
+mod worker;
 
 use lakeward::model::job::WriteMode;
 use lakeward::run::decide::{Rule, Rules};

@@ -17,6 +17,8 @@ mod store;
 mod warehouse;
 mod world;
 
+use std::panic::catch_unwind;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use lakeward::run::decide::Rules;
@@ -36,29 +38,28 @@ fn run_seeds(subject: run_seed::Subject, seeds: u64) {
     }
     let seeds = number("LAKEWARD_SIM_SEEDS").unwrap_or(seeds);
     let next = AtomicU64::new(FIRST_SEED);
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    std::thread::scope(|scope| {
-        let worker = || {
-            loop {
-                let seed = next.fetch_add(1, Ordering::Relaxed);
-                if seed >= FIRST_SEED + seeds {
-                    return;
-                }
-                if let Err(why) = run_seed::run(subject, seed, Rules::all()) {
-                    panic!(
-                        "seed {seed} of {subject:?}: {why}\nreplay: LAKEWARD_SIM_SEED={seed} cargo test -p lakeward-tests --test simulation {} -- --nocapture",
-                        subject.test_name()
-                    );
-                }
+    let failure: Mutex<Option<String>> = Mutex::new(None);
+    let worker = || {
+        while failure.lock().expect("no worker panics").is_none() {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= FIRST_SEED + seeds {
+                return;
             }
-        };
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(worker)).collect();
-        for worker in workers {
-            if let Err(panic) = worker.join() {
-                std::panic::resume_unwind(panic);
+            let done = catch_unwind(|| run_seed::run(subject, seed, Rules::all()));
+            let done = done.unwrap_or_else(|_| Err("a call panicked; its message stands above".to_owned()));
+            if let Err(why) = done {
+                let name = subject.test_name();
+                let replay = format!("LAKEWARD_SIM_SEED={seed} cargo test -p lakeward-tests --test simulation {name} -- --nocapture");
+                let text = format!("seed {seed} of {subject:?}: {why}\nreplay: {replay}");
+                failure.lock().expect("no worker panics").get_or_insert(text);
             }
         }
-    });
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(worker))));
+    if let Some(text) = failure.into_inner().expect("no worker panics") {
+        panic!("{text}");
+    }
 }
 
 #[test]
@@ -68,5 +69,5 @@ fn a_warehouse_with_late_statements_ends_with_every_row_once() {
 
 #[test]
 fn the_delta_loader_ends_with_every_row_once() {
-    run_seeds(run_seed::Subject::Delta, 150);
+    run_seeds(run_seed::Subject::Delta, 300);
 }

@@ -58,6 +58,11 @@ impl Setup {
             take_over: None,
             origin: Origin::Request,
         };
+        self.stage_by(plan)
+    }
+
+    fn stage_by(&mut self, plan: Message) -> RunId {
+        let job = plan.job().cloned();
         self.executor.clear_queue();
         self.executor.send(plan);
         loop {
@@ -67,7 +72,7 @@ impl Setup {
             while !self.executor.step(self.executor.in_flight() - 1) {}
         }
         let finish = self.executor.history().iter().rev().find_map(|m| match m {
-            Message::Finish { run } if run.job == job_name(name) => Some(run.clone()),
+            Message::Finish { run } if Some(&run.job) == job.as_ref() => Some(run.clone()),
             _ => None,
         });
         self.executor.clear_queue();
@@ -315,6 +320,32 @@ fn half_an_abandon_is_taken_up() {
         s.come_to_rest()?;
         s.compare()
     });
+}
+
+/// The commit of a full reload takes effect, its answer is lost, a user gives the run up: the target is ahead of the
+/// watermark, and the next append would add rows a second time.
+#[test]
+fn a_full_reload_that_was_given_up_is_done_again() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("threads");
+    let _inside = runtime.enter();
+    let mut s = Setup::new(Subject::Warehouse, 1, WriteMode::Append, Rules::all());
+    s.write(1, 1);
+    s.load("orders");
+    s.write(2, 1);
+    let reload = Some(Reload { request: "r1".into(), what: ReloadRange::Full });
+    let run = s.stage_by(Message::Plan { job: job_name("orders"), reload, take_over: None, origin: Origin::Request });
+    s.finish(&run);
+    assert!(s.executor.step_until("send apply"));
+    let sent = s.sim.world().warehouse.statements.len();
+    while s.sim.world().warehouse.statements.len() == sent {
+        s.executor.step(0);
+    }
+    s.die();
+    s.abandon(&run);
+    s.to_the_end();
+    s.executor.clear_queue();
+    s.write(3, 1);
+    s.come_to_rest().and_then(|()| s.compare()).unwrap_or_else(|why| panic!("{why}"));
 }
 
 #[test]

@@ -2,8 +2,9 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::load::Work;
+use crate::model::job::WriteMode;
 use crate::model::message::{Message, Outgoing};
-use crate::model::run::{LoadStatus, Outcome, RunDocument};
+use crate::model::run::{LoadStatus, Outcome, ReloadRange, RunDocument, RunKind};
 use crate::model::watermark::RunId;
 use crate::report::EventKind;
 use crate::state::{JobState, LastRun, Versioned, Written};
@@ -102,7 +103,15 @@ async fn raise(run: &RunDocument, job: &mut Versioned<JobState>, services: &Serv
     services.state.create_result(&result(run, ending)).await?;
     let mut next = job.value.clone();
     next.watermark.run = id.run;
-    next.remember_abandoned(id.run);
+    if run.plan.mode == WriteMode::Append {
+        next.remember_abandoned(id.run);
+    }
+    if let RunKind::Reload(reload) = &run.plan.kind
+        && reload.what == ReloadRange::Full
+        && !run.load.steps.is_empty()
+    {
+        next.reload_owed = Some(reload.clone());
+    }
     next.last = Some(LastRun {
         run: id.run,
         at: now,

@@ -23,6 +23,9 @@ pub(super) async fn draft(job: &Job, reload: Option<&Reload>, state: &JobState, 
     let is_full = reload.is_some_and(|r| r.what == ReloadRange::Full);
     let doing = |e: Error| e.while_doing(format!("cannot plan job {}", job.name));
     refuse_nonsense(job, reload)?;
+    if is_full {
+        refuse_shared_target(job, services)?;
+    }
     let claim = if state.takes_over || is_full {
         Claim::TakeOver
     } else {
@@ -54,9 +57,9 @@ pub(super) async fn draft(job: &Job, reload: Option<&Reload>, state: &JobState, 
             notes: planned.notes,
         });
     }
-    let is_rewrite = is_full || (job.write == WriteMode::Replace && job.contract.types == Contract::Evolve);
-    let agreed = agree(job, planned.schema.clone(), state.schema.as_ref(), is_rewrite)?;
-    let status = if planned.is_empty {
+    let agreed = agree(job, planned.schema.clone(), state.schema.as_ref(), is_full)?;
+    // A full reload of nothing empties the target; any other run of nothing only moves the watermark.
+    let status = if planned.is_empty && !is_full {
         LoadStatus::Committed
     } else {
         LoadStatus::Open
@@ -131,11 +134,32 @@ fn refuse_nonsense(job: &Job, reload: Option<&Reload>) -> Result<()> {
         Some(ReloadRange::Full) if job.write == WriteMode::DeleteSync => refuse(format!(
             "cannot reload job {name}: write = \"delete_sync\" reads all keys on every run already"
         )),
+        Some(ReloadRange::Range { .. }) if job.write == WriteMode::Append => refuse(format!(
+            "cannot reload a range of job {name}: write = \"append\" would add its rows a second time: use --full, or write = \"merge\""
+        )),
         Some(ReloadRange::Range { .. }) if job.cursor.is_none() => refuse(format!(
             "cannot reload a range of job {name}: it has no cursor; use --full"
         )),
         _ => Ok(()),
     }
+}
+
+/// A full reload replaces the table: rows of other jobs would be lost, and their watermarks would not know.
+fn refuse_shared_target(job: &Job, services: &Services) -> Result<()> {
+    let others = services.jobs.iter().filter(|j| j.name != job.name && j.target == job.target);
+    let others: Vec<&str> = others.map(|j| j.name.as_str()).collect();
+    if others.is_empty() {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::Unsupported,
+        format!(
+            "cannot reload job {} in full: it would replace target {}, which {} also loads: give the jobs targets of their own",
+            job.name,
+            job.target,
+            others.join(", ")
+        ),
+    ))
 }
 
 /// A new life must not count, skip or delete what a former one loaded: refused before anything is read.

@@ -45,8 +45,7 @@ pub(super) async fn extract(
             .into(),
         ]);
     }
-    let staged = Staged::look(&services.state, &run).await?;
-    Ok(if staged.missing.is_empty() {
+    Ok(if Staged::is_complete(&services.state, &run).await? {
         vec![Message::Finish { run: id.clone() }.into()]
     } else {
         vec![]

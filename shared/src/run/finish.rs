@@ -152,7 +152,7 @@ impl Loading<'_> {
         let loader = &self.services.loader;
         match action {
             FinishAction::Prepare => {
-                loader.prepare(&self.work()).await?;
+                loader.prepare(&self.work()).await.map_err(cannot_be_prepared)?;
                 self.call.is_prepared = true;
             }
             FinishAction::Intend(step) => self.intend(step).await?,
@@ -339,9 +339,13 @@ impl Loading<'_> {
         next.watermark.position.clone_from(&plan.position_after);
         next.watermark.run = id.run;
         next.schema = Some(plan.schema.clone());
-        next.takes_over = false;
+        // Only a run that asked for the target has claimed it.
+        next.takes_over &= run.load.steps.is_empty();
         if let crate::model::run::RunKind::Reload(reload) = &plan.kind {
             next.remember_reload(reload.request.clone());
+            if next.reload_owed.as_ref() == Some(reload) {
+                next.reload_owed = None;
+            }
         }
         next.last = Some(LastRun {
             run: id.run,
@@ -366,6 +370,15 @@ impl Loading<'_> {
             Written::Lost(None) => return Err(Error::bug(format!("cannot find the state of job {} any more", id.job))),
         }
         Ok(())
+    }
+}
+
+/// A target that cannot become what was planned: the run is given up, so that the next one is planned anew when
+/// somebody has mended the target or the configuration.
+fn cannot_be_prepared(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::Config | ErrorKind::Unsupported => error.run_is_lost(),
+        _ => error,
     }
 }
 

@@ -28,6 +28,12 @@ pub(super) struct Asked<'a> {
 pub(super) async fn plan(name: &JobName, asked: Asked<'_>, services: &Services) -> Result<Vec<Outgoing>> {
     let job = services.job(name)?;
     let state = job_state(job, asked, services).await?;
+    // A full reload that was given up may have replaced the target: only another one makes it whole again.
+    let owed = state.value.reload_owed.clone();
+    let asked = Asked {
+        reload: owed.as_ref().or(asked.reload),
+        ..asked
+    };
     let run = services.state.run(&state.value.next_run()).await?;
     let staged = match &run {
         Some(run) if run.value.load.status == LoadStatus::Open => Staged::look(&services.state, &run.value).await?,

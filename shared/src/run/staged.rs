@@ -28,7 +28,17 @@ pub(super) struct Staged {
 }
 
 impl Staged {
-    /// Looks: one listing; the manifests are read only when every slice of the plan is there.
+    /// Whether all is sealed, at the price of one listing as long as a slice of the plan is missing.
+    pub async fn is_complete(state: &StateStore, run: &RunDocument) -> Result<bool> {
+        let sealed = state.sealed(&run.id).await?;
+        let there: BTreeSet<&SliceId> = sealed.iter().map(|s| &s.id).collect();
+        if run.plan.slices.iter().any(|s| !there.contains(&s.id)) {
+            return Ok(false);
+        }
+        Ok(Self::look(state, run).await?.missing.is_empty())
+    }
+
+    /// Looks at everything: one listing, and every sealed manifest, since each may have left a rest.
     pub async fn look(state: &StateStore, run: &RunDocument) -> Result<Self> {
         if run.plan.slices.is_empty() {
             return Ok(Self::default());

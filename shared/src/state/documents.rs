@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::model::job::JobName;
-use crate::model::run::{Outcome, RunKind, Window};
+use crate::model::run::{Outcome, Reload, RunKind, Window};
 use crate::model::table::{TableName, TableSchema};
 use crate::model::watermark::{Life, Position, RunId, RunNumber, Watermark};
 
@@ -35,6 +35,10 @@ pub struct JobState {
     /// How the last run ended, or why the last attempt failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last: Option<LastRun>,
+    /// A full reload that was given up after a statement had been sent: its commit may have taken effect, and then the
+    /// target is ahead of the watermark. The next run does it again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reload_owed: Option<Reload>,
     /// Reload requests that were done lately: each is done once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reloads_done: Vec<String>,
@@ -57,6 +61,7 @@ impl JobState {
             paused: false,
             takes_over: false,
             last: None,
+            reload_owed: None,
             reloads_done: Vec::new(),
             abandoned: Vec::new(),
         }
@@ -115,7 +120,7 @@ pub struct LastRun {
 pub struct Lease {
     /// Which target.
     pub target: TableName,
-    /// The delivery that holds it.
+    /// The run that holds it.
     pub holder: String,
     /// After this anybody may take it.
     pub until: DateTime<Utc>,

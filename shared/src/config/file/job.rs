@@ -63,7 +63,7 @@ pub(in super::super) struct JobFile {
     #[schemars(extend("examples" = [["id"]]))]
     pub primary_key: Option<Vec<String>>,
     /// Which row of a key wins, where a run finds several or the target has one: the greatest value of this column.
-    /// Without it the greatest cursor value wins.
+    /// Without it the row that was read last wins.
     #[schemars(extend("examples" = ["version"]))]
     pub order_by: Option<String>,
     /// The column that marks deleted rows: true, or anything but NULL in a column that is not boolean.

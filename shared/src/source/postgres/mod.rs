@@ -22,8 +22,11 @@ mod slices;
 mod sqlstate;
 mod tls;
 mod type_map;
+mod types_page;
 mod wire;
 mod xmin;
+
+pub use types_page::types_markdown;
 
 use std::collections::HashMap;
 use std::fmt;

@@ -146,8 +146,16 @@ async fn windowed(
     let job = request.job;
     let has_nulls = cursor::nulls(session, job, usable).await?;
     let includes_nulls = has_nulls && job.on_null_cursor == NullCursor::Include;
+    let start = cursor::canonical(session, usable, job.start.clone().map(Position)).await?;
+    // Before the first run the job is loaded up to its start: nothing at or below it is ever read.
     let loaded = cursor::canonical(session, usable, request.watermark.position.clone()).await?;
+    let loaded = loaded.or_else(|| start.clone());
     let from = cursor::from(session, request, usable).await?;
+    // A lag reaches back before the watermark, not before the start.
+    let from = match least(session, usable, from.clone(), start.clone()).await? {
+        least if least == from => start.or(from),
+        _ => from,
+    };
     let range = request.reload.and_then(|r| match &r.what {
         ReloadRange::Range { to, .. } => Some(to.clone()),
         ReloadRange::Full => None,

@@ -97,7 +97,8 @@ async fn time(session: &Session, job: &Job, usable: &Usable, notes: &mut Vec<Str
             format!("least({}, {oldest}) - {}", instant(&read_at), interval(lag))
         }
         open::Visibility::None { why, now } => {
-            let lag = job.lag.unwrap_or(BLIND_LAG);
+            // A short lag is meant for stragglers; it says nothing of transactions that cannot be seen.
+            let lag = job.lag.unwrap_or_default().max(BLIND_LAG);
             notes.push(format!(
                 "open transactions cannot be seen ({why}): the window ends {} s behind the server's clock, and a \
                  transaction that is open for longer may be missed",
