@@ -36,18 +36,27 @@ pub(super) struct Place {
 impl Place {
     /// The place of `target` below `root`.
     pub fn new(root: &Path, target: &TableName) -> Result<Self> {
-        let mut folder = root.clone();
-        for part in target.parts() {
-            folder = folder.join(part.as_str());
-        }
-        if folder.as_ref().contains('%') {
-            return Err(Error::new(
+        let refuse = |folder: &str| {
+            Error::new(
                 ErrorKind::Config,
                 format!(
                     "cannot keep table {target} in folder '{folder}': use letters, digits, '_', '-' and spaces in its name and in the destination's path"
                 ),
-            ));
+            )
+        };
+        // Taken as it is: `Path::join` would spell letters beyond ASCII in percents, which a folder on disk does not.
+        let mut spelled = root.as_ref().to_owned();
+        for part in target.parts() {
+            if !spelled.is_empty() {
+                spelled.push('/');
+            }
+            spelled.push_str(part);
         }
+        let is_safe = |c: char| !c.is_ascii() || c.is_ascii_alphanumeric() || "_-.+!()=@,;'& /".contains(c);
+        if !spelled.chars().all(is_safe) {
+            return Err(refuse(&spelled));
+        }
+        let folder = Path::parse(&spelled).map_err(|e| refuse(&spelled).because(e))?;
         let mut url = Url::parse(BASE).or_error(ErrorKind::Bug, || "cannot parse the base URL".into())?;
         url.path_segments_mut()
             .map_err(|()| Error::bug("the base URL takes no path"))?

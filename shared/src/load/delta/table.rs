@@ -36,13 +36,18 @@ pub(super) struct Table {
 impl Table {
     /// Its newest version; `None` if there is no table.
     pub async fn newest(&self) -> Result<Option<View>> {
-        let this = self.clone();
-        match blocking(move || view::newest(&this.engine, &this.place)).await {
+        match self.read_newest().await {
             Ok(view) => Ok(Some(view)),
             // That there is no table must come from the folder, not from the text of an error.
             Err(_) if !self.has_log().await? => Ok(None),
-            Err(e) => Err(e),
+            // Somebody may have created it between the two looks.
+            Err(_) => self.read_newest().await.map(Some),
         }
+    }
+
+    async fn read_newest(&self) -> Result<View> {
+        let this = self.clone();
+        blocking(move || view::newest(&this.engine, &this.place)).await
     }
 
     async fn has_log(&self) -> Result<bool> {

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, TimestampMicrosecondArray};
+use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, TimestampMicrosecondArray};
 use arrow::compute::take_record_batch;
 use arrow::datatypes::TimestampMicrosecondType;
 
@@ -58,7 +58,7 @@ impl<'a> Judge<'a> {
             (WriteMode::DeleteSync, Some(Gone::Mark(column))) => {
                 let column = column.clone();
                 let numbers: Vec<usize> = met.iter().map(|m| m.row).collect();
-                self.mark(rows, &numbers, &column, false).await
+                self.mark(rows, numbers, &column, false).await
             }
             (WriteMode::DeleteSync, _) => Ok(Vec::new()),
             (WriteMode::Scd2, _) => self.version(staged, rows, met).await,
@@ -72,16 +72,12 @@ impl<'a> Judge<'a> {
         match &self.shape.gone {
             Some(Gone::Mark(column)) => {
                 let column = column.clone();
-                self.mark(rows, &numbers, &column, true).await
+                self.mark(rows, numbers, &column, true).await
             }
             Some(Gone::Close) => {
-                let current = is_current(rows)?;
                 let planned = self.shape.planned_at.timestamp_micros();
-                let begins = begins(rows)?;
-                let closing: Vec<(usize, i64)> = (0..rows.num_rows())
-                    .filter(|row| current[*row])
-                    .map(|row| (row, planned.max(begins[row])))
-                    .collect();
+                let ends = begins(rows)?.into_iter().map(|begin| planned.max(begin));
+                let closing: Vec<(usize, i64)> = ends.enumerate().collect();
                 self.outcome.deleted += closing.len() as u64;
                 self.close(rows, &closing).await?;
                 Ok(closing.iter().map(|(row, _)| numbers[*row]).collect())
@@ -166,11 +162,10 @@ impl<'a> Judge<'a> {
         let slots: Vec<u32> = met.iter().map(|m| m.slot).collect();
         let new = staged.rows(&slots)?;
         let facts = Facts::of(self.shape, rows, &new)?;
-        let current = is_current(rows)?;
         let (begins, next) = (begins(rows)?, self.shape.valid_from(&new)?);
         let planned = self.shape.planned_at.timestamp_micros();
         let (mut dropped, mut closing) = (Vec::new(), Vec::new());
-        for (place, met) in met.iter().enumerate().filter(|(place, _)| current[*place]) {
+        for (place, met) in met.iter().enumerate() {
             let is_deletion = staged.is_deleted(&staged.slots[met.slot as usize]);
             let slot = &mut staged.slots[met.slot as usize];
             if facts.is_newer[place] {
@@ -242,26 +237,12 @@ impl<'a> Judge<'a> {
         self.output.write(&closed).await
     }
 
-    /// delete_sync: rows whose mark is another than it should be are written with it.
-    async fn mark(&mut self, rows: &RecordBatch, numbers: &[usize], column: &str, gone: bool) -> Result<Vec<usize>> {
-        let marks = one(rows, column)?;
-        let marks = marks.as_boolean();
-        let is_marked = |row: usize| marks.is_valid(row) && marks.value(row);
-        let wrong: Vec<u64> = (0..rows.num_rows())
-            .filter(|row| is_marked(*row) != gone)
-            .map(|row| row as u64)
-            .collect();
-        if wrong.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mark: ArrayRef = Arc::new(BooleanArray::from(vec![gone; wrong.len()]));
-        let marked = with(&at(rows, &wrong)?, [(column, mark)])?;
-        self.output.write(&marked).await?;
-        self.outcome.updated += wrong.len() as u64;
-        Ok((0..rows.num_rows())
-            .filter(|row| is_marked(*row) != gone)
-            .map(|row| numbers[row])
-            .collect())
+    /// delete_sync: rows with the wrong mark are written with the right one.
+    async fn mark(&mut self, rows: &RecordBatch, numbers: Vec<usize>, column: &str, gone: bool) -> Result<Vec<usize>> {
+        let mark: ArrayRef = Arc::new(BooleanArray::from(vec![gone; rows.num_rows()]));
+        self.output.write(&with(rows, [(column, mark)])?).await?;
+        self.outcome.updated += numbers.len() as u64;
+        Ok(numbers)
     }
 }
 
@@ -295,11 +276,6 @@ impl Facts {
         };
         Ok(Self { is_newer, is_same })
     }
-}
-
-fn is_current(rows: &RecordBatch) -> Result<Vec<bool>> {
-    let flags = one(rows, IS_CURRENT)?.as_boolean();
-    Ok(flags.iter().map(|flag| flag == Some(true)).collect())
 }
 
 fn begins(rows: &RecordBatch) -> Result<Vec<i64>> {

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType};
 use arrow::row::{RowConverter, Rows, SortField};
 use chrono::{DateTime, Utc};
 
 use crate::error::{Error, ErrorKind, OrError as _, Result};
 use crate::load::Work;
-use crate::load::delta::columns::is_ours;
+use crate::load::delta::columns::{IS_CURRENT, is_ours};
 use crate::load::delta::datafile::arrow_schema;
 use crate::load::delta::parts::carried;
 use crate::load::delta::view::View;
@@ -28,8 +28,10 @@ pub(in crate::load::delta) struct Shape {
     pub staged: SchemaRef,
     /// Key columns, and what marks deletions: enough to see whether all rows are new.
     pub keys_only: SchemaRef,
-    /// Key columns in the table.
-    pub keys: SchemaRef,
+    /// What is read of the target first: key columns, and the flag.
+    pub look: SchemaRef,
+    /// The column that says which rows of the target are looked at (scd2) or which are marked already (delete_sync).
+    pub flag: Option<String>,
     /// Their names.
     pub key_names: Vec<String>,
     /// By which column the newest of several rows of a key is known.
@@ -46,6 +48,7 @@ pub(in crate::load::delta) struct Shape {
     pub valid_from: Option<String>,
     /// When the run was planned: what a version holds from where no column tells.
     pub planned_at: DateTime<Utc>,
+    first_field: FieldRef,
     key_rows: RowConverter,
     first_rows: RowConverter,
     order_rows: Option<RowConverter>,
@@ -73,6 +76,13 @@ impl Shape {
         let staged = pick(&schema, carried.iter().map(|(name, _)| name.as_str()))?;
         let key_names = plan.schema.key.clone();
         let keys = pick(&schema, key_names.iter().map(String::as_str))?;
+        let gone = gone(work);
+        let flag = match (&gone, plan.mode) {
+            (Some(Gone::Mark(column)), _) => Some(column.clone()),
+            (_, WriteMode::Scd2) => Some(IS_CURRENT.to_owned()),
+            _ => None,
+        };
+        let look = pick(&schema, key_names.iter().chain(&flag).map(String::as_str))?;
         let marker = plan.hard_delete.iter().filter(|c| !key_names.contains(c));
         let keys_only = pick(&schema, key_names.iter().chain(marker).map(String::as_str))?;
         let value_names: Vec<String> = carried
@@ -92,14 +102,16 @@ impl Shape {
             valid_from: valid_from(work, &schema),
             order_by: plan.order_by.clone(),
             hard_delete: plan.hard_delete.clone(),
-            gone: gone(work),
+            first_field: Arc::clone(&keys.fields()[0]),
+            gone,
+            look,
+            flag,
             tag_prefix: format!("{}/{}/", work.run.job, work.run.life),
             run: work.run.run.0,
             planned_at: plan.planned_at,
             schema,
             staged,
             keys_only,
-            keys,
             key_names,
             value_names,
         })
@@ -117,7 +129,7 @@ impl Shape {
 
     /// The first key column.
     pub fn first_field(&self) -> &Field {
-        self.keys.field(0)
+        &self.first_field
     }
 
     /// The rows' places in the order of the source; NULL is the least.

@@ -3,9 +3,8 @@
 //! Keys are read first; only where one meets is a row group read in full. It refuses to look at files whose statistics
 //! leave no room for the keys at hand.
 
-use arrow::array::{BooleanArray, RecordBatch};
+use arrow::array::{Array as _, AsArray as _, BooleanArray, RecordBatch};
 use arrow::compute::{filter_record_batch, take_record_batch};
-use arrow::datatypes::SchemaRef;
 use futures::TryStreamExt as _;
 
 use super::bounds::Bounds;
@@ -18,6 +17,7 @@ use crate::load::delta::kernel::blocking;
 use crate::load::delta::parts::Part;
 use crate::load::delta::table::Table;
 use crate::load::delta::view::View;
+use crate::model::job::WriteMode;
 
 /// A live file.
 #[derive(Debug)]
@@ -211,21 +211,33 @@ async fn find(
     range: &KeyRange,
 ) -> Result<(Vec<Met>, Vec<Missed>)> {
     let (mut met, mut missed) = (Vec::new(), Vec::new());
-    let keys: &SchemaRef = &shape.keys;
-    let mut batches = file.read_group(group, keys)?;
+    let mut batches = file.read_group(group, &shape.look)?;
     let mut first = start;
     while let Some(batch) = batches.try_next().await? {
-        let nulls = shape
-            .key_names
-            .iter()
-            .map(|name| one(&batch, name).map(|c| c.null_count() > 0));
-        let has_null = nulls.collect::<Result<Vec<_>>>()?.contains(&true);
+        let keys = shape.key_names.iter().map(|name| one(&batch, name));
+        let keys = keys.collect::<Result<Vec<_>>>()?;
+        let flags = shape.flag.as_ref().map(|name| one(&batch, name)).transpose()?;
         for (row, key) in shape.key_rows(&batch)?.iter().enumerate() {
-            if let Some(slot) = staged.find(key.as_ref()) {
+            let flag = flags
+                .map(|f| f.as_boolean())
+                .and_then(|f| f.is_valid(row).then(|| f.value(row)));
+            let slot = staged.find(key.as_ref());
+            let matters = match &shape.gone {
+                Some(Gone::Delete) => slot.is_none(),
+                // Marked and gone, or neither: nothing to change.
+                Some(Gone::Mark(_)) => (flag == Some(true)) == slot.is_some(),
+                // Rows from before there were versions hold no flag: they are current.
+                _ if shape.mode == WriteMode::Scd2 => flag != Some(false),
+                _ => true,
+            };
+            if !matters {
+                continue;
+            }
+            if let Some(slot) = slot {
                 met.push(Met { row: first + row, slot });
             } else if shape.gone.is_some() && range.holds(key.as_ref()) {
                 // A NULL key equals nothing: it is neither there nor gone.
-                if !(has_null && batch.columns().iter().any(|c| c.is_null(row))) {
+                if keys.iter().all(|column| column.is_valid(row)) {
                     missed.push(Missed(first + row));
                 }
             }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, StringArray};
-use arrow::datatypes::{DataType, Field, Int64Type, Schema};
+use arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Schema};
 use chrono::{TimeZone as _, Utc};
 use delta_kernel::Snapshot;
 use futures::TryStreamExt as _;
@@ -278,13 +278,4 @@ pub fn longs(values: &[i64]) -> ArrayRef {
 
 pub fn texts(values: &[&str]) -> ArrayRef {
     Arc::new(StringArray::from(values.to_vec()))
-}
-
-pub fn long_values(batch: &RecordBatch, column: &str) -> Vec<i64> {
-    batch
-        .column_by_name(column)
-        .unwrap()
-        .as_primitive::<Int64Type>()
-        .values()
-        .to_vec()
 }
