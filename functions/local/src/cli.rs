@@ -30,7 +30,14 @@ pub struct Cli {
 #[derive(Debug, Args)]
 pub struct Global {
     /// The configuration file.
-    #[arg(short, long, global = true, value_name = "FILE", env = "LAKEWARD_CONFIG", default_value = "lakeward.toml")]
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "LAKEWARD_CONFIG",
+        default_value = "lakeward.toml"
+    )]
     pub config: PathBuf,
     /// Print JSON instead of tables.
     #[arg(long, global = true)]
@@ -39,7 +46,13 @@ pub struct Global {
     #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value_t = LogFormat::Text)]
     pub log: LogFormat,
     /// Which log lines: error, warn, info, debug, or a filter such as lakeward=debug,warn.
-    #[arg(long, global = true, value_name = "FILTER", env = "LAKEWARD_LOG", default_value = "warn")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILTER",
+        env = "LAKEWARD_LOG",
+        default_value = "warn"
+    )]
     pub log_level: String,
 }
 
@@ -254,7 +267,11 @@ mod tests {
             let error = Cli::try_parse_from(line.split(' ')).expect_err(line);
             assert_eq!(error.exit_code(), 2, "{line}");
         }
-        for line in ["lakeward run a b --jobs 8", "lakeward reload a --from 1 --to 2", "lakeward --json status -c x.toml"] {
+        for line in [
+            "lakeward run a b --jobs 8",
+            "lakeward reload a --from 1 --to 2",
+            "lakeward --json status -c x.toml",
+        ] {
             Cli::try_parse_from(line.split(' ')).expect(line);
         }
     }

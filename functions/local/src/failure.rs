@@ -106,8 +106,14 @@ mod tests {
 
     #[test]
     fn exit_codes_are_as_promised() {
-        assert_eq!([Exit::Done, Exit::Failed, Exit::Wrong, Exit::Interrupted].map(|e| e as u8), [0, 1, 2, 3]);
+        assert_eq!(
+            [Exit::Done, Exit::Failed, Exit::Wrong, Exit::Interrupted].map(|e| e as u8),
+            [0, 1, 2, 3]
+        );
         assert_eq!(Failure::wrong("cannot find job x").report(), Exit::Wrong);
-        assert_eq!(Failure::from(Error::new(ErrorKind::Access, "cannot connect")).report(), Exit::Failed);
+        assert_eq!(
+            Failure::from(Error::new(ErrorKind::Access, "cannot connect")).report(),
+            Exit::Failed
+        );
     }
 }

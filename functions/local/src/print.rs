@@ -26,6 +26,14 @@ pub fn json(value: &impl Serialize) {
     }
 }
 
+/// Writes a value as one line of JSON.
+pub fn json_line(value: &impl Serialize) {
+    match serde_json::to_string(value) {
+        Ok(text) => out(&text),
+        Err(error) => tracing::error!("cannot print as JSON: {error}"),
+    }
+}
+
 /// Rows of cells below a header, columns as wide as their widest cell.
 #[derive(Debug, Default)]
 pub struct Table {
@@ -35,7 +43,10 @@ pub struct Table {
 
 impl Table {
     pub fn new(header: &[&'static str]) -> Self {
-        Self { header: header.to_vec(), rows: Vec::new() }
+        Self {
+            header: header.to_vec(),
+            rows: Vec::new(),
+        }
     }
 
     pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
@@ -49,14 +60,22 @@ impl Table {
     /// Numbers to the right, everything else to the left, nothing at the ends of lines.
     pub fn render(&self) -> String {
         let width = |column: usize| {
-            let cells = self.rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
+            let cells = self
+                .rows
+                .iter()
+                .filter_map(|row| row.get(column))
+                .map(|cell| cell.chars().count());
             cells.chain([self.header[column].chars().count()]).max().unwrap_or(0)
         };
         let widths: Vec<usize> = (0..self.header.len()).map(width).collect();
         let line = |cells: &[String]| {
             let padded = cells.iter().zip(&widths).enumerate().map(|(column, (cell, width))| {
                 let is_right = self.is_number(column);
-                if is_right { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
+                if is_right {
+                    format!("{cell:>width$}")
+                } else {
+                    format!("{cell:<width$}")
+                }
             });
             padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
         };
@@ -66,10 +85,18 @@ impl Table {
     }
 
     fn is_number(&self, column: usize) -> bool {
-        let cells: Vec<&String> = self.rows.iter().filter_map(|row| row.get(column)).filter(|c| !c.is_empty()).collect();
+        let cells: Vec<&String> = self
+            .rows
+            .iter()
+            .filter_map(|row| row.get(column))
+            .filter(|c| !c.is_empty())
+            .collect();
         let begins = |cell: &&String| cell.starts_with(|c: char| c.is_ascii_digit() || c == '-' || c == '+');
         let is_plain = |cell: &&String| !cell.contains([':', '/', '.']) || cell.contains(' ');
-        !cells.is_empty() && cells.iter().all(|c| *c == "-" || (begins(c) && is_plain(c) && !c.contains('–')))
+        !cells.is_empty()
+            && cells
+                .iter()
+                .all(|c| *c == "-" || (begins(c) && is_plain(c) && !c.contains('–')))
     }
 }
 
@@ -127,13 +154,14 @@ pub fn remedy(kind: ErrorKind) -> Option<&'static str> {
         ErrorKind::SourceBusy | ErrorKind::StorageBusy | ErrorKind::WarehouseBusy => {
             Some("it stayed busy or away for all attempts; the same command goes on where this one stopped")
         }
-        ErrorKind::DataRejected => Some("the run was given up and its rows taken out; the next run reads the same window again"),
+        ErrorKind::DataRejected => {
+            Some("the run was given up and its rows taken out; the next run reads the same window again")
+        }
         ErrorKind::Conflict => Some("somebody else works on the same job; run the command again"),
         ErrorKind::Bug => Some("this is a defect of lakeward: please report it with the log (--log-level debug)"),
-        ErrorKind::Unsupported
-        | ErrorKind::SourceRejected
-        | ErrorKind::WarehouseRejected
-        | ErrorKind::Interrupted => None,
+        ErrorKind::Unsupported | ErrorKind::SourceRejected | ErrorKind::WarehouseRejected | ErrorKind::Interrupted => {
+            None
+        }
     }
 }
 
@@ -143,8 +171,14 @@ mod tests {
 
     #[test]
     fn numbers_read_as_people_write_them() {
-        assert_eq!([count(0), count(999), count(1000), count(1_234_567)].join("|"), "0|999|1 000|1 234 567");
-        assert_eq!([bytes(0), bytes(999), bytes(1000), bytes(9_949_999), bytes(12_345_678)].join("|"), "0 B|999 B|1.0 kB|9.9 MB|12 MB");
+        assert_eq!(
+            [count(0), count(999), count(1000), count(1_234_567)].join("|"),
+            "0|999|1 000|1 234 567"
+        );
+        assert_eq!(
+            [bytes(0), bytes(999), bytes(1000), bytes(9_949_999), bytes(12_345_678)].join("|"),
+            "0 B|999 B|1.0 kB|9.9 MB|12 MB"
+        );
         assert_eq!(bytes(999_999), "1.0 MB");
         assert_eq!(bytes(u64::MAX), "18446744 TB");
         let times = [0, 9_960, 59_999, 200_000, 7_500_000].map(|ms| duration(Duration::from_millis(ms)));

@@ -44,11 +44,12 @@ impl Show {
     pub fn event(&mut self, event: &Event) {
         match self {
             Self::Bars(bars) => bars.event(event),
-            Self::Json(throttle) if throttle.lets_through(event) => match serde_json::to_string(event) {
-                Ok(line) => print::out(&line),
-                Err(error) => tracing::error!("cannot print an event: {error}"),
-            },
-            Self::Json(_) | Self::Nothing => {}
+            Self::Json(throttle) => {
+                if throttle.lets_through(event) {
+                    print::json_line(event);
+                }
+            }
+            Self::Nothing => {}
         }
     }
 
@@ -70,7 +71,10 @@ impl Throttle {
             EventKind::SliceProgress { slice, .. } => {
                 let key = (event.job.clone(), slice.clone());
                 let now = Instant::now();
-                let is_due = self.0.get(&key).is_none_or(|last| now.duration_since(*last) >= PROGRESS_EVERY);
+                let is_due = self
+                    .0
+                    .get(&key)
+                    .is_none_or(|last| now.duration_since(*last) >= PROGRESS_EVERY);
                 if is_due {
                     self.0.insert(key, now);
                 }
@@ -105,12 +109,18 @@ impl Bars {
     fn new() -> Self {
         let multi = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
         terminal::lines_go_above(&multi);
-        Self { multi, jobs: BTreeMap::new() }
+        Self {
+            multi,
+            jobs: BTreeMap::new(),
+        }
     }
 
     fn event(&mut self, event: &Event) {
         let multi = &self.multi;
-        let job = self.jobs.entry(event.job.clone()).or_insert_with(|| JobBar::new(multi, &event.job));
+        let job = self
+            .jobs
+            .entry(event.job.clone())
+            .or_insert_with(|| JobBar::new(multi, &event.job));
         job.event(&event.kind);
     }
 
@@ -128,7 +138,12 @@ impl JobBar {
         bar.set_style(style("{spinner} {prefix:24} {msg}"));
         bar.set_prefix(name.to_string());
         bar.enable_steady_tick(Duration::from_millis(120));
-        Self { bar, slices: BTreeMap::new(), sealed: 0, planned: 0 }
+        Self {
+            bar,
+            slices: BTreeMap::new(),
+            sealed: 0,
+            planned: 0,
+        }
     }
 
     fn event(&mut self, kind: &EventKind) {
@@ -137,11 +152,19 @@ impl JobBar {
                 self.planned = planned.slices;
                 self.sealed = planned.sealed;
                 self.bar.set_length(planned.estimate.rows.max(1));
-                self.bar.set_style(style("{spinner} {prefix:24} [{bar:30}] {human_pos:>12} rows {per_sec:>14} {msg}"));
+                self.bar.set_style(style(
+                    "{spinner} {prefix:24} [{bar:30}] {human_pos:>12} rows {per_sec:>14} {msg}",
+                ));
                 self.say_slices();
             }
             EventKind::SliceProgress { slice, rows, bytes } => self.slice(slice, *rows, *bytes),
-            EventKind::SliceSealed { slice, rows, bytes, has_rest, .. } => {
+            EventKind::SliceSealed {
+                slice,
+                rows,
+                bytes,
+                has_rest,
+                ..
+            } => {
                 self.slice(slice, *rows, *bytes);
                 self.sealed += 1;
                 self.planned += u64::from(*has_rest);
@@ -178,7 +201,8 @@ impl JobBar {
     fn say_slices(&self) {
         let bytes: u64 = self.slices.values().map(|(_, bytes)| bytes).sum();
         let size = print::bytes(bytes);
-        self.bar.set_message(format!("{size}, {} of {} slices", self.sealed, self.planned));
+        self.bar
+            .set_message(format!("{size}, {} of {} slices", self.sealed, self.planned));
     }
 
     fn finish(&self, text: &str) {
@@ -199,23 +223,48 @@ mod tests {
     use super::*;
 
     fn event(kind: EventKind) -> Event {
-        Event { at: DateTime::UNIX_EPOCH, job: JobName::parse("orders").unwrap(), run: Some(RunNumber(1)), kind }
+        Event {
+            at: DateTime::UNIX_EPOCH,
+            job: JobName::parse("orders").unwrap(),
+            run: Some(RunNumber(1)),
+            kind,
+        }
     }
 
     fn progress(slice: usize, rows: u64) -> Event {
-        event(EventKind::SliceProgress { slice: SliceId::nth(slice), rows, bytes: 8 * rows })
+        event(EventKind::SliceProgress {
+            slice: SliceId::nth(slice),
+            rows,
+            bytes: 8 * rows,
+        })
     }
 
     fn sealed(slice: usize, rows: u64) -> Event {
         let slice = SliceId::nth(slice);
-        event(EventKind::SliceSealed { slice, rows, bytes: 9, files: 1, duration_ms: 1, has_rest: false })
+        event(EventKind::SliceSealed {
+            slice,
+            rows,
+            bytes: 9,
+            files: 1,
+            duration_ms: 1,
+            has_rest: false,
+        })
     }
 
     #[test]
     fn a_slice_tells_its_progress_once_a_second_and_its_end_always() {
         let mut throttle = Throttle::default();
-        let events = [progress(0, 1), progress(0, 2), progress(1, 1), sealed(0, 3), progress(0, 4)];
-        assert_eq!(events.map(|e| throttle.lets_through(&e)), [true, false, true, true, true]);
+        let events = [
+            progress(0, 1),
+            progress(0, 2),
+            progress(1, 1),
+            sealed(0, 3),
+            progress(0, 4),
+        ];
+        assert_eq!(
+            events.map(|e| throttle.lets_through(&e)),
+            [true, false, true, true, true]
+        );
     }
 
     #[test]

@@ -75,8 +75,14 @@ pub async fn drive<H: Host>(
     ids: &Ids,
     mut stop: watch::Receiver<bool>,
 ) -> End {
-    let mut queue = Queue { waiting: BinaryHeap::new(), sent: 0 };
-    let mut calls = Calls { tasks: JoinSet::new(), of: BTreeMap::new() };
+    let mut queue = Queue {
+        waiting: BinaryHeap::new(),
+        sent: 0,
+    };
+    let mut calls = Calls {
+        tasks: JoinSet::new(),
+        of: BTreeMap::new(),
+    };
     for outgoing in first {
         queue.send(outgoing, 1);
     }
@@ -94,11 +100,18 @@ pub async fn drive<H: Host>(
                 settle(&*host, &mut queue, waiting, outcome, options);
             }
             () = sleep_until(next_due), if next_due.is_some() => {}
-            Ok(_) = stop.wait_for(|stop| *stop) => {
+            () = asked_to_stop(&mut stop) => {
                 calls.wind_down(options.grace).await;
                 return End::Stopped;
             }
         }
+    }
+}
+
+/// Waits until somebody asks; for ever if nobody can ask any more.
+async fn asked_to_stop(stop: &mut watch::Receiver<bool>) {
+    if stop.wait_for(|stop| *stop).await.is_err() {
+        std::future::pending::<()>().await;
     }
 }
 
@@ -109,19 +122,19 @@ async fn sleep_until(moment: Option<Instant>) {
     }
 }
 
-fn settle<H: Host>(
-    host: &H,
-    queue: &mut Queue,
-    waiting: Waiting,
-    outcome: Result<Vec<Outgoing>>,
-    options: Options,
-) {
+fn settle<H: Host>(host: &H, queue: &mut Queue, waiting: Waiting, outcome: Result<Vec<Outgoing>>, options: Options) {
     match outcome {
         Ok(outgoing) => outgoing.into_iter().for_each(|message| queue.send(message, 1)),
         Err(error) if error.kind().retry() == Retry::Later && waiting.delivery < options.deliveries_max => {
             let delay = delay_before(waiting.delivery, options);
             host.will_retry(&waiting.message, delay, &error);
-            queue.send(Outgoing { message: waiting.message, delay }, waiting.delivery + 1);
+            queue.send(
+                Outgoing {
+                    message: waiting.message,
+                    delay,
+                },
+                waiting.delivery + 1,
+            );
         }
         Err(error) => {
             host.failed(&waiting.message, &error);
@@ -177,7 +190,12 @@ impl Queue {
     fn send(&mut self, outgoing: Outgoing, delivery: u32) {
         self.sent += 1;
         let due = Instant::now() + outgoing.delay;
-        self.waiting.push(Reverse(Waiting { due, order: self.sent, delivery, message: outgoing.message }));
+        self.waiting.push(Reverse(Waiting {
+            due,
+            order: self.sent,
+            delivery,
+            message: outgoing.message,
+        }));
     }
 
     /// The first message that is due and that `has_room` takes.
@@ -186,7 +204,9 @@ impl Queue {
         let mut passed_over = Vec::new();
         let mut taken = None;
         while self.waiting.peek().is_some_and(|Reverse(first)| first.due <= now) {
-            let Some(Reverse(first)) = self.waiting.pop() else { break };
+            let Some(Reverse(first)) = self.waiting.pop() else {
+                break;
+            };
             if has_room(&first.message) {
                 taken = Some(first);
                 break;
@@ -200,11 +220,16 @@ impl Queue {
     /// When a message becomes due that is not due yet: those that are wait for a call to end.
     fn next_due(&self) -> Option<Instant> {
         let now = Instant::now();
-        self.waiting.iter().map(|Reverse(waiting)| waiting.due).filter(|due| *due > now).min()
+        self.waiting
+            .iter()
+            .map(|Reverse(waiting)| waiting.due)
+            .filter(|due| *due > now)
+            .min()
     }
 
     fn forget(&mut self, job: &JobName) {
-        self.waiting.retain(|Reverse(waiting)| waiting.message.job() != Some(job));
+        self.waiting
+            .retain(|Reverse(waiting)| waiting.message.job() != Some(job));
     }
 }
 
@@ -218,24 +243,31 @@ impl Calls {
     /// Slices have their own room, so that a load never waits behind the slices of other jobs.
     fn has_room_for(&self, message: &Message, parallel: usize) -> bool {
         let reads = |message: &Message| matches!(message, Message::Extract { .. });
-        let same = self.of.values().filter(|(waiting, _)| reads(&waiting.message) == reads(message));
+        let same = self
+            .of
+            .values()
+            .filter(|(waiting, _)| reads(&waiting.message) == reads(message));
         same.count() < parallel
     }
 
     fn begin<H: Host>(&mut self, host: &std::sync::Arc<H>, waiting: Waiting, attempt: String) {
-        let delivery = Delivery { message: waiting.message.clone(), attempt, deadline: None };
+        let delivery = Delivery {
+            message: waiting.message.clone(),
+            attempt,
+            deadline: None,
+        };
         let host = std::sync::Arc::clone(host);
         let handle = self.tasks.spawn(async move { host.handle(delivery).await });
         self.of.insert(handle.id(), (waiting, handle));
     }
 
-    fn end(
-        &mut self,
-        done: Result<(Id, Result<Vec<Outgoing>>), JoinError>,
-    ) -> (Waiting, Result<Vec<Outgoing>>) {
+    fn end(&mut self, done: Result<(Id, Result<Vec<Outgoing>>), JoinError>) -> (Waiting, Result<Vec<Outgoing>>) {
         let (id, outcome) = match done {
             Ok((id, outcome)) => (id, outcome),
-            Err(died) => (died.id(), Err(Error::bug("cannot go on after a panic: please report it").because(died))),
+            Err(died) => (
+                died.id(),
+                Err(Error::bug("cannot go on after a panic: please report it").because(died)),
+            ),
         };
         let (waiting, _) = self.of.remove(&id).expect("every task was put down when it began");
         (waiting, outcome)
@@ -289,7 +321,12 @@ mod tests {
         }
 
         fn names(&self) -> Vec<String> {
-            self.seen.lock().unwrap().iter().map(|(name, ..)| name.clone()).collect()
+            self.seen
+                .lock()
+                .unwrap()
+                .iter()
+                .map(|(name, ..)| name.clone())
+                .collect()
         }
 
         fn told(&self) -> Vec<String> {
@@ -322,7 +359,10 @@ mod tests {
         }
 
         fn failed(&self, message: &Message, error: &Error) {
-            self.told.lock().unwrap().push(format!("failed {}: {error}", name_of(message)));
+            self.told
+                .lock()
+                .unwrap()
+                .push(format!("failed {}: {error}", name_of(message)));
         }
     }
 
@@ -337,15 +377,29 @@ mod tests {
 
     fn plan(job: &str) -> Outgoing {
         let job = JobName::parse(job).unwrap();
-        Message::Plan { job, reload: None, take_over: None, origin: Origin::Request }.into()
+        Message::Plan {
+            job,
+            reload: None,
+            take_over: None,
+            origin: Origin::Request,
+        }
+        .into()
     }
 
     fn run(job: &str) -> RunId {
-        RunId { job: JobName::parse(job).unwrap(), life: Life("l".into()), run: RunNumber(1) }
+        RunId {
+            job: JobName::parse(job).unwrap(),
+            life: Life("l".into()),
+            run: RunNumber(1),
+        }
     }
 
     fn extract(job: &str, slice: usize) -> Outgoing {
-        Message::Extract { run: run(job), slice: SliceId::nth(slice) }.into()
+        Message::Extract {
+            run: run(job),
+            slice: SliceId::nth(slice),
+        }
+        .into()
     }
 
     fn finish(job: &str) -> Outgoing {
@@ -357,7 +411,11 @@ mod tests {
     }
 
     fn quick() -> Options {
-        Options { delay_first: Duration::from_millis(2), delay_max: Duration::from_millis(8), ..Options::default() }
+        Options {
+            delay_first: Duration::from_millis(2),
+            delay_max: Duration::from_millis(8),
+            ..Options::default()
+        }
     }
 
     async fn driven(host: Scripted, first: Vec<Outgoing>, options: Options) -> (Arc<Scripted>, End) {
@@ -407,7 +465,9 @@ mod tests {
     #[tokio::test]
     async fn a_failure_ends_its_job_and_no_other() {
         let host = Scripted::new(|delivery, _| match &delivery.message {
-            Message::Extract { run, .. } if run.job.as_str() == "a" => Err(Error::new(ErrorKind::Access, "cannot read")),
+            Message::Extract { run, .. } if run.job.as_str() == "a" => {
+                Err(Error::new(ErrorKind::Access, "cannot read"))
+            }
             _ => Ok(vec![]),
         });
         let first = vec![extract("a", 0), extract("a", 1), extract("b", 0), finish("a")];
@@ -419,7 +479,10 @@ mod tests {
 
     #[tokio::test]
     async fn no_more_slices_than_asked_are_read_at_a_time_and_a_load_does_not_wait_for_them() {
-        let host = Scripted { hold: Some(Duration::from_millis(30)), ..Scripted::new(|_, _| Ok(vec![])) };
+        let host = Scripted {
+            hold: Some(Duration::from_millis(30)),
+            ..Scripted::new(|_, _| Ok(vec![]))
+        };
         let slices = (0..7).map(|n| extract("a", n)).chain([finish("b")]).collect();
         let (host, _) = driven(host, slices, Options { parallel: 3, ..quick() }).await;
         assert_eq!(host.busy.lock().unwrap().1, 4, "three slices and one load");
@@ -434,7 +497,11 @@ mod tests {
             _ => Ok(vec![]),
         });
         let (host, end) = driven(host, vec![finish("a"), finish("b")], quick()).await;
-        assert!(host.told()[0].starts_with("failed finish a: cannot go on after a panic"), "{:?}", host.told());
+        assert!(
+            host.told()[0].starts_with("failed finish a: cannot go on after a panic"),
+            "{:?}",
+            host.told()
+        );
         assert_eq!((host.names().len(), end), (2, End::Empty));
     }
 
@@ -452,7 +519,14 @@ mod tests {
         };
         let (stop, stopped) = watch::channel(false);
         let host = Arc::new(host);
-        let first = vec![extract("a", 0), finish("b"), Outgoing { delay: Duration::from_secs(60), ..plan("c") }];
+        let first = vec![
+            extract("a", 0),
+            finish("b"),
+            Outgoing {
+                delay: Duration::from_secs(60),
+                ..plan("c")
+            },
+        ];
         let driving = tokio::spawn(drive(Arc::clone(&host), first, quick(), leak(Ids::random()), stopped));
         while host.names().len() < 2 {
             tokio::task::yield_now().await;

@@ -39,12 +39,38 @@ pub fn load(path: &Path) -> Result<Loaded, Failure> {
     Ok(Loaded { config, secrets })
 }
 
+/// The jobs and their state: enough to look, without a password of any source.
+#[derive(Debug)]
+pub struct Documents {
+    pub jobs: Vec<Job>,
+    pub state: StateStore,
+}
+
+/// Opens the state alone. Only for a wildcard the catalogs are asked.
+pub async fn documents(loaded: Loaded) -> Result<Documents, Failure> {
+    let Loaded { mut config, secrets } = loaded;
+    if !config.wildcards.is_empty() {
+        let sources = sources(&config, &secrets).await?;
+        expand(&mut config, &sources).await?;
+    }
+    let OpenStore { store, root } = staging(&config, &secrets).await?;
+    Ok(Documents {
+        jobs: config.jobs,
+        state: StateStore::new(store, root, Ids::random()),
+    })
+}
+
+async fn staging(config: &Config, secrets: &Providers) -> Result<OpenStore> {
+    let opened = store::open(&config.staging, secrets).await;
+    opened.map_err(|e| e.while_doing("cannot open the state's store"))
+}
+
 /// Everything a call needs.
 pub async fn open(loaded: Loaded, reporter: Reporter) -> Result<Services, Failure> {
     let Loaded { mut config, secrets } = loaded;
     let sources = sources(&config, &secrets).await?;
     expand(&mut config, &sources).await?;
-    let staging = store::open(&config.staging, &secrets).await.map_err(|e| e.while_doing("cannot open the state's store"))?;
+    let staging = staging(&config, &secrets).await?;
     store::probe_once(staging.store.as_ref(), &staging.root).await?;
     let loader = loader(&config.destination, &secrets).await?;
     let ids = Ids::random();
@@ -58,15 +84,19 @@ pub async fn open(loaded: Loaded, reporter: Reporter) -> Result<Services, Failur
         ids,
         clock: Clock::system(),
         // Whoever starts the command line is at work now: what another process left is taken up at once.
-        host: Host { is_one_process: true, ..Host::default() },
+        host: Host {
+            is_one_process: true,
+            ..Host::default()
+        },
         rules: lakeward::run::decide::Rules::all(),
     })
 }
 
 /// The destination's loader.
 pub async fn loader(destination: &Destination, secrets: &Providers) -> Result<Arc<dyn Loader>> {
-    let OpenStore { store, root } =
-        store::open(destination.store(), secrets).await.map_err(|e| e.while_doing("cannot open the destination's store"))?;
+    let OpenStore { store, root } = store::open(destination.store(), secrets)
+        .await
+        .map_err(|e| e.while_doing("cannot open the destination's store"))?;
     Ok(match destination {
         Destination::Delta(_) => Arc::new(Delta::new(store, root)),
         Destination::Files { layout, .. } => Arc::new(Files::new(store, root, layout)?),
@@ -105,7 +135,10 @@ pub async fn expand(config: &mut Config, sources: &Sources) -> Result<()> {
         if let (Some(source), false) = (sources.get(connection), tables.contains_key(connection)) {
             let found = source.discover().await?;
             let is_table = |info: &TableInfo| info.kind.ends_with("table") && info.kind != "foreign table";
-            let found = found.into_iter().filter(is_table).map(|info| CatalogTable { schema: info.schema, name: info.name });
+            let found = found.into_iter().filter(is_table).map(|info| CatalogTable {
+                schema: info.schema,
+                name: info.name,
+            });
             tables.insert(connection.clone(), found.collect());
         }
     }
@@ -119,17 +152,23 @@ pub fn chosen<'a>(jobs: &'a [Job], names: &[String]) -> Result<Vec<&'a Job>, Fai
             return Err(unknown_job(jobs, name));
         }
     }
-    let chosen: Vec<&Job> =
-        jobs.iter().filter(|job| names.is_empty() || names.iter().any(|n| n == job.name.as_str())).collect();
+    let chosen: Vec<&Job> = jobs
+        .iter()
+        .filter(|job| names.is_empty() || names.iter().any(|n| n == job.name.as_str()))
+        .collect();
     if chosen.is_empty() {
-        return Err(Failure::wrong("cannot find a job in the configuration: add one, or let lakeward discover write them"));
+        return Err(Failure::wrong(
+            "cannot find a job in the configuration: add one, or let lakeward discover write them",
+        ));
     }
     Ok(chosen)
 }
 
 /// One job by name.
 pub fn job<'a>(jobs: &'a [Job], name: &str) -> Result<&'a Job, Failure> {
-    jobs.iter().find(|job| job.name.as_str() == name).ok_or_else(|| unknown_job(jobs, name))
+    jobs.iter()
+        .find(|job| job.name.as_str() == name)
+        .ok_or_else(|| unknown_job(jobs, name))
 }
 
 fn unknown_job(jobs: &[Job], name: &str) -> Failure {
@@ -137,7 +176,13 @@ fn unknown_job(jobs: &[Job], name: &str) -> Failure {
     let near = config::nearest(name, names.iter().map(|n| n.as_str()));
     let remedy = match near {
         Some(near) => format!("did you mean '{near}'?"),
-        None => format!("the configuration has {}", names.iter().map(|n| n.as_str()).collect::<Vec<_>>().join(" ")),
+        None => format!(
+            "the configuration has {}",
+            names.iter().map(|n| n.as_str()).collect::<Vec<_>>().join(" ")
+        ),
     };
-    Failure::Error(Error::new(ErrorKind::Config, format!("cannot find job '{name}': {remedy}")))
+    Failure::Error(Error::new(
+        ErrorKind::Config,
+        format!("cannot find job '{name}': {remedy}"),
+    ))
 }

@@ -92,26 +92,59 @@ impl Summary {
 
     /// What went wrong.
     pub fn failures(&self) -> impl Iterator<Item = (&JobName, &str)> {
-        self.0.values().filter_map(|line| Some((&line.job, line.error.as_deref()?)))
+        self.0
+            .values()
+            .filter_map(|line| Some((&line.job, line.error.as_deref()?)))
     }
 
     /// For people.
     pub fn table(&self) -> String {
         let mut table = Table::new(&[
-            "job", "run", "state", "rows read", "inserted", "updated", "deleted", "size", "time", "of it reading", "loading", "window",
+            "job",
+            "run",
+            "state",
+            "rows read",
+            "inserted",
+            "updated",
+            "deleted",
+            "size",
+            "time",
+            "of it reading",
+            "loading",
+            "window",
         ]);
         for line in self.0.values() {
-            let time = |ms: u64| if ms == 0 { String::new() } else { print::duration(Duration::from_millis(ms)) };
-            let number = |n: u64| if line.state == State::Done { print::count(n) } else { String::new() };
+            let time = |ms: u64| {
+                if ms == 0 {
+                    String::new()
+                } else {
+                    print::duration(Duration::from_millis(ms))
+                }
+            };
+            let number = |n: u64| {
+                if line.state == State::Done {
+                    print::count(n)
+                } else {
+                    String::new()
+                }
+            };
             table.row([
                 line.job.to_string(),
                 line.run.map(|run| run.0.to_string()).unwrap_or_default(),
                 line.state.word().to_owned(),
-                if line.rows > 0 { print::count(line.rows) } else { number(0) },
+                if line.rows > 0 {
+                    print::count(line.rows)
+                } else {
+                    number(0)
+                },
                 number(line.loaded.inserted),
                 number(line.loaded.updated),
                 number(line.loaded.deleted),
-                if line.bytes > 0 { print::bytes(line.bytes) } else { String::new() },
+                if line.bytes > 0 {
+                    print::bytes(line.bytes)
+                } else {
+                    String::new()
+                },
                 time(line.duration_ms),
                 time(line.read_ms),
                 time(line.load_ms),
@@ -159,7 +192,12 @@ impl JobLine {
                 self.state = State::Unfinished;
             }
             EventKind::NothingNew { .. } => self.state = State::NothingNew,
-            EventKind::SliceSealed { rows, bytes, duration_ms, .. } => {
+            EventKind::SliceSealed {
+                rows,
+                bytes,
+                duration_ms,
+                ..
+            } => {
                 self.rows += rows;
                 self.bytes += bytes;
                 self.read_ms += duration_ms;
@@ -169,7 +207,11 @@ impl JobLine {
             EventKind::Retry { .. } => self.retries += 1,
             EventKind::Abandoned { reason } => {
                 // What led to it has been told as a failure before; asked for by a user it is none.
-                self.state = if self.error.is_some() { State::Failed } else { State::Abandoned };
+                self.state = if self.error.is_some() {
+                    State::Failed
+                } else {
+                    State::Abandoned
+                };
                 if self.error.is_none() {
                     tracing::info!(job = %self.job, "given up: {reason}");
                 }

@@ -29,8 +29,11 @@ fn lock() -> std::sync::MutexGuard<'static, Option<MultiProgress>> {
 
 /// Starts the log.
 pub fn log(format: LogFormat, filter: &str) -> Result<(), Failure> {
-    let filter = EnvFilter::try_new(filter)
-        .map_err(|e| Failure::wrong(format!("cannot use --log-level '{filter}': {e}; write info, or lakeward=debug,warn")))?;
+    let filter = EnvFilter::try_new(filter).map_err(|e| {
+        Failure::wrong(format!(
+            "cannot use --log-level '{filter}': {e}; write info, or lakeward=debug,warn"
+        ))
+    })?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(AboveBars);
     match format {
         LogFormat::Text => builder.with_target(false).compact().init(),

@@ -10,7 +10,7 @@ use lakeward::model::message::{Delivery, Message, Outgoing};
 use lakeward::report::{Event, EventKind};
 use lakeward::run::{Services, handle};
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use crate::cli::{Global, WorkArgs};
 use crate::failure::{Exit, error_line};
@@ -30,9 +30,15 @@ pub async fn work(
     let show = Show::new(args.progress);
     let prints_table = !show.is_json() && !global.json;
     let listener = tokio::spawn(listen(events, show));
-    let options = Options { parallel: usize::from(args.parallel), ..Options::default() };
+    let options = Options {
+        parallel: usize::from(args.parallel),
+        ..Options::default()
+    };
     let ids = services.ids.clone();
-    let host = Arc::new(Local { services, kinds: Mutex::default() });
+    let host = Arc::new(Local {
+        services: Arc::new(services),
+        kinds: Mutex::default(),
+    });
     let first = messages.into_iter().map(Outgoing::from).collect();
     let end = queue::drive(Arc::clone(&host), first, options, &ids, stop_on_signal()).await;
     let kinds = host.kinds.lock().map(|kinds| kinds.clone()).unwrap_or_default();
@@ -101,7 +107,7 @@ async fn signal() {
 
 /// Hands deliveries to the library and tells what the queue decides.
 struct Local {
-    services: Services,
+    services: Arc<Services>,
     /// Who must act on a job's failure.
     kinds: Mutex<BTreeMap<JobName, ErrorKind>>,
 }
@@ -119,13 +125,38 @@ impl Local {
 }
 
 impl Host for Local {
+    /// Each call on a thread of its own: decoding and encoding are work for a processor, and would hold up the timers
+    /// and sockets of all other calls. A call that is dropped stops at its next wait.
     async fn handle(&self, delivery: Delivery) -> Result<Vec<Outgoing>> {
-        handle(&delivery, &self.services).await
+        let services = Arc::clone(&self.services);
+        let (keep, dropped) = oneshot::channel::<()>();
+        let runtime = tokio::runtime::Handle::current();
+        let call = tokio::task::spawn_blocking(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    done = handle(&delivery, &services) => done,
+                    _ = dropped => Err(Error::new(ErrorKind::Interrupted, "cannot go on: the call was stopped")),
+                }
+            })
+        });
+        let done = call.await;
+        drop(keep);
+        done.unwrap_or_else(|died| match died.try_into_panic() {
+            // It goes on in the queue's own task, which makes a failure of it.
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(stopped) => Err(Error::new(ErrorKind::Interrupted, "cannot go on: the process ends").because(stopped)),
+        })
     }
 
     fn will_retry(&self, message: &Message, delay: Duration, error: &Error) {
         let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
-        self.tell(message, EventKind::Retry { delay_ms, error: error.chain() });
+        self.tell(
+            message,
+            EventKind::Retry {
+                delay_ms,
+                error: error.chain(),
+            },
+        );
     }
 
     fn failed(&self, message: &Message, error: &Error) {

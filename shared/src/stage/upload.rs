@@ -148,7 +148,7 @@ impl Uploader {
         } else {
             let (name, path) = self.next_name();
             let bytes = last.len() as u64;
-            self.put(&path, last).await?;
+            put(&self.store, &path, last).await?;
             (name, bytes)
         };
         self.files.push(StagedFile {
@@ -158,24 +158,6 @@ impl Uploader {
             stats,
         });
         Ok(())
-    }
-
-    async fn put(&self, path: &Path, body: Bytes) -> Result<()> {
-        let bytes = body.len() as u64;
-        match self
-            .store
-            .put_opts(path, body.into(), PutOptions::from(PutMode::Create))
-            .await
-        {
-            Ok(_) => Ok(()),
-            // The name is this attempt's own: the first answer was lost and the client asked again.
-            Err(StoreError::AlreadyExists { .. }) if self.size_of(path).await == Some(bytes) => Ok(()),
-            Err(e) => Err(failure(e, &self.store, &format!("write part {path}"))),
-        }
-    }
-
-    async fn size_of(&self, path: &Path) -> Option<u64> {
-        self.store.head(path).await.ok().map(|found| found.size)
     }
 
     /// Time ran out within a key: the parts that hold it are not for the manifest.
@@ -192,4 +174,22 @@ impl Uploader {
         let path = self.current.as_ref().map_or(&self.folder, |current| &current.path);
         failure(error, &self.store, &format!("write part {path}"))
     }
+}
+
+// Not methods: an upload under way is `Send` but not `Sync`, so a call that holds `&self` could not move between threads.
+async fn put(store: &Arc<dyn ObjectStore>, path: &Path, body: Bytes) -> Result<()> {
+    let bytes = body.len() as u64;
+    match store
+        .put_opts(path, body.into(), PutOptions::from(PutMode::Create))
+        .await
+    {
+        Ok(_) => Ok(()),
+        // The name is this attempt's own: the first answer was lost and the client asked again.
+        Err(StoreError::AlreadyExists { .. }) if size_of(store, path).await == Some(bytes) => Ok(()),
+        Err(e) => Err(failure(e, store, &format!("write part {path}"))),
+    }
+}
+
+async fn size_of(store: &Arc<dyn ObjectStore>, path: &Path) -> Option<u64> {
+    store.head(path).await.ok().map(|found| found.size)
 }

@@ -13,8 +13,14 @@ pub async fn abandon(args: &AbandonArgs, global: &Global) -> Result<Exit, Failur
     let services = services::open(services::load(&global.config)?, reporter).await?;
     let (id, job) = run_id::find(&args.run.run, &services.state).await?;
     if id != job.next_run() || services.state.run(&id).await?.is_none() {
-        return Err(Failure::wrong(format!("cannot abandon run {id}: it is not open; lakeward runs {} lists them", id.job)));
+        return Err(Failure::wrong(format!(
+            "cannot abandon run {id}: it is not open; lakeward runs {} lists them",
+            id.job
+        )));
     }
-    let message = Message::Abandon { run: id, reason: args.reason.clone() };
+    let message = Message::Abandon {
+        run: id,
+        reason: args.reason.clone(),
+    };
     Ok(work(services, events, vec![message], &args.work, global).await)
 }

@@ -21,7 +21,10 @@ pub async fn check(global: &Global) -> Result<Exit, Failure> {
     if !loaded.config.wildcards.is_empty() {
         let expanded = services::expand(&mut loaded.config, &sources).await;
         let count = loaded.config.jobs.len();
-        lines.push(line("jobs of table = \"schema.*\"", expanded.map(|()| format!("{count} jobs in all"))));
+        lines.push(line(
+            "jobs of table = \"schema.*\"",
+            expanded.map(|()| format!("{count} jobs in all")),
+        ));
     }
     let targets: Vec<_> = loaded.config.jobs.iter().map(|job| job.target.clone()).collect();
     match services::loader(&loaded.config.destination, &loaded.secrets).await {
@@ -34,12 +37,19 @@ pub async fn check(global: &Global) -> Result<Exit, Failure> {
         lines.iter().for_each(|line| print::out(&shown(line)));
     }
     let is_bad = |line: &CheckLine| matches!(line.verdict, Verdict::Bad(_));
-    Ok(if lines.iter().any(is_bad) { Exit::Failed } else { Exit::Done })
+    Ok(if lines.iter().any(is_bad) {
+        Exit::Failed
+    } else {
+        Exit::Done
+    })
 }
 
 fn configuration(config: &Config) -> String {
     let (jobs, connections) = (config.jobs.len() + config.wildcards.len(), config.connections.len());
-    format!("{jobs} jobs, {connections} connections, into {}", config.destination.store().url)
+    format!(
+        "{jobs} jobs, {connections} connections, into {}",
+        config.destination.store().url
+    )
 }
 
 async fn secrets(loaded: &Loaded) -> Vec<CheckLine> {
@@ -80,7 +90,10 @@ async fn staging(loaded: &Loaded) -> Vec<CheckLine> {
 
 fn line(what: &str, found: Result<String, Error>) -> CheckLine {
     let verdict = found.map_or_else(|error| Verdict::Bad(error.chain()), Verdict::Good);
-    CheckLine { what: what.to_owned(), verdict }
+    CheckLine {
+        what: what.to_owned(),
+        verdict,
+    }
 }
 
 fn shown(line: &CheckLine) -> String {

@@ -29,7 +29,11 @@ pub async fn clean(args: &CleanArgs, global: &Global) -> Result<Exit, Failure> {
     let services = services::open(services::load(&global.config)?, Reporter::silent()).await?;
     let mut lines = Vec::new();
     for job in services::chosen(&services.jobs, &args.jobs)? {
-        lines.push(clean_job(job, args, &services).await.map_err(|e| e.while_doing(format!("cannot clean job {}", job.name)))?);
+        lines.push(
+            clean_job(job, args, &services)
+                .await
+                .map_err(|e| e.while_doing(format!("cannot clean job {}", job.name)))?,
+        );
     }
     if global.json {
         print::json(&lines);
@@ -37,15 +41,26 @@ pub async fn clean(args: &CleanArgs, global: &Global) -> Result<Exit, Failure> {
     }
     let mut table = Table::new(&["job", "files", "size", "documents"]);
     for line in &lines {
-        table.row([line.job.clone(), print::count(line.data.objects), print::bytes(line.data.bytes), print::count(line.documents)]);
+        table.row([
+            line.job.clone(),
+            print::count(line.data.objects),
+            print::bytes(line.data.bytes),
+            print::count(line.documents),
+        ]);
     }
     print::out(&table.render());
     Ok(Exit::Done)
 }
 
 async fn clean_job(job: &Job, args: &CleanArgs, services: &Services) -> Result<Line> {
-    let mut line = Line { job: job.name.to_string(), data: Cleaned::default(), documents: 0 };
-    let Some(read) = services.state.job(&job.name).await? else { return Ok(line) };
+    let mut line = Line {
+        job: job.name.to_string(),
+        data: Cleaned::default(),
+        documents: 0,
+    };
+    let Some(read) = services.state.job(&job.name).await? else {
+        return Ok(line);
+    };
     let state = read.value;
     let open = services.state.run(&state.next_run()).await?.map(|run| run.value.id.run);
     let now = services.clock.now();

@@ -26,7 +26,10 @@ pub async fn discover(args: &DiscoverArgs, global: &Global) -> Result<Exit, Fail
         };
         return Err(Failure::wrong(format!("cannot find connection '{name}': {remedy}")));
     };
-    let tables = services::source(name, connection, &loaded.secrets).await?.discover().await?;
+    let tables = services::source(name, connection, &loaded.secrets)
+        .await?
+        .discover()
+        .await?;
     if let Some(path) = &args.output {
         write(path, &proposal(name, &tables))?;
     }
@@ -35,7 +38,10 @@ pub async fn discover(args: &DiscoverArgs, global: &Global) -> Result<Exit, Fail
     } else {
         print::out(&table(&tables));
         if let Some(path) = &args.output {
-            print::out(&format!("\nwrote {}: add the jobs that you want to the configuration", path.display()));
+            print::out(&format!(
+                "\nwrote {}: add the jobs that you want to the configuration",
+                path.display()
+            ));
         }
     }
     Ok(Exit::Done)
@@ -53,13 +59,26 @@ fn table(tables: &[TableInfo]) -> String {
             info.cursor_candidates.join(", "),
         ]);
     }
-    if shown.is_empty() { "no table that can be read".to_owned() } else { shown.render() }
+    if shown.is_empty() {
+        "no table that can be read".to_owned()
+    } else {
+        shown.render()
+    }
 }
 
 /// A file is never written over: it may hold what somebody chose.
 fn write(path: &Path, text: &str) -> Result<(), Failure> {
-    let written = OpenOptions::new().write(true).create_new(true).open(path).and_then(|mut f| f.write_all(text.as_bytes()));
-    written.map_err(|e| Failure::wrong(format!("cannot write {}: {e}; name a file that does not exist yet", path.display())))
+    let written = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(path)
+        .and_then(|mut f| f.write_all(text.as_bytes()));
+    written.map_err(|e| {
+        Failure::wrong(format!(
+            "cannot write {}: {e}; name a file that does not exist yet",
+            path.display()
+        ))
+    })
 }
 
 /// A job for each table, in the configuration's own language.
@@ -68,7 +87,9 @@ fn proposal(connection: &str, tables: &[TableInfo]) -> String {
     for info in tables {
         *uses.entry(&info.name).or_default() += 1;
     }
-    let mut text = format!("# Proposed by lakeward discover {connection}. Take what you want; lakeward check tells what is wrong.\n");
+    let mut text = format!(
+        "# Proposed by lakeward discover {connection}. Take what you want; lakeward check tells what is wrong.\n"
+    );
     for info in tables {
         let is_unique = uses.get(info.name.as_str()) == Some(&1);
         let full = format!("{}.{}", info.schema, info.name);
@@ -80,7 +101,16 @@ fn proposal(connection: &str, tables: &[TableInfo]) -> String {
         };
         let mode = if info.key.is_empty() { "replace" } else { "merge" };
         // Writing to a text cannot fail.
-        let _ = write!(text, "\n# {}, about {} rows, {}\n[[jobs]]\nname = {}{mark}\nconnection = {}\ntable = {}\n", info.kind, print::count(info.estimate_rows), print::bytes(info.bytes), key(&name), key(connection), key(&full));
+        let _ = write!(
+            text,
+            "\n# {}, about {} rows, {}\n[[jobs]]\nname = {}{mark}\nconnection = {}\ntable = {}\n",
+            info.kind,
+            print::count(info.estimate_rows),
+            print::bytes(info.bytes),
+            key(&name),
+            key(connection),
+            key(&full)
+        );
         if !is_unique {
             let _ = writeln!(text, "target = {}", key(&full));
         }
@@ -91,7 +121,9 @@ fn proposal(connection: &str, tables: &[TableInfo]) -> String {
                     let _ = writeln!(text, "# or {}", others.join(", "));
                 }
             }
-            ([], "merge") => text.push_str("# no column grows with every change: the whole table is read, or cursor = \"xmin\"\n"),
+            ([], "merge") => {
+                text.push_str("# no column grows with every change: the whole table is read, or cursor = \"xmin\"\n")
+            }
             _ => text.push_str("# no key: the whole table is read and replaced\n"),
         }
         let _ = writeln!(text, "write = \"{mode}\"");

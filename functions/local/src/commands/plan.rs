@@ -58,10 +58,18 @@ fn shown(job: &Job, preview: &Preview, target: Option<&TargetTable>) -> String {
 fn run_lines(job: &Job, run: &RunDocument, is_open: bool, target: Option<&TargetTable>) -> Vec<String> {
     let plan = &run.plan;
     let state = if is_open { "goes on with run" } else { "would begin run" };
-    let cursor = plan.read.cursor.as_ref().map(|c| format!("{} ", c.column)).unwrap_or_default();
+    let cursor = plan
+        .read
+        .cursor
+        .as_ref()
+        .map(|c| format!("{} ", c.column))
+        .unwrap_or_default();
     let mut lines = vec![
         format!("{}: {state} {}", job.name, run.id.run.0),
-        format!("  reads    {} of [connections.{}]", plan.read.relation, plan.read.connection),
+        format!(
+            "  reads    {} of [connections.{}]",
+            plan.read.relation, plan.read.connection
+        ),
         format!("  window   {cursor}{}", window(&plan.window)),
         format!(
             "  expects  about {} rows, {} in the source, {} slices ({:?})",
@@ -70,18 +78,29 @@ fn run_lines(job: &Job, run: &RunDocument, is_open: bool, target: Option<&Target
             plan.slices.len(),
             plan.consistency
         ),
-        format!("  writes   {} into {}{}", plan.mode.as_str(), plan.target, if target.is_none() { ", a new table" } else { "" }),
+        format!(
+            "  writes   {} into {}{}",
+            plan.mode.as_str(),
+            plan.target,
+            if target.is_none() { ", a new table" } else { "" }
+        ),
     ];
     if !plan.schema.key.is_empty() {
         lines.push(format!("  key      {}", plan.schema.key.join(", ")));
     }
     lines.extend(plan.notes.iter().map(|note| format!("  note: {note}")));
-    let known: BTreeSet<String> =
-        target.iter().flat_map(|t| t.schema.columns.iter().map(|c| c.name.to_lowercase())).collect();
+    let known: BTreeSet<String> = target
+        .iter()
+        .flat_map(|t| t.schema.columns.iter().map(|c| c.name.to_lowercase()))
+        .collect();
     let mut columns = Table::new(&["  column", "in the source", "in the target", ""]);
     for column in &plan.schema.columns {
         let is_new = target.is_some() && !known.contains(&column.name.to_lowercase());
-        let renamed = if column.name == column.source_name { String::new() } else { format!(" (from {})", column.source_name) };
+        let renamed = if column.name == column.source_name {
+            String::new()
+        } else {
+            format!(" (from {})", column.source_name)
+        };
         let nullable = if column.nullable { "" } else { " not null" };
         columns.row([
             format!("  {}{renamed}", column.name),

@@ -17,9 +17,20 @@ pub async fn reload(args: &ReloadArgs, global: &Global) -> Result<Exit, Failure>
     let end = |text: &Option<String>| text.clone().map(Position);
     let what = match args.full {
         true => ReloadRange::Full,
-        false => ReloadRange::Range { from: end(&args.from), to: end(&args.to) },
+        false => ReloadRange::Range {
+            from: end(&args.from),
+            to: end(&args.to),
+        },
     };
-    let reload = Reload { request: services.ids.long(), what };
-    let plan = Message::Plan { job, reload: Some(reload), take_over: None, origin: Origin::Request };
+    let reload = Reload {
+        request: services.ids.long(),
+        what,
+    };
+    let plan = Message::Plan {
+        job,
+        reload: Some(reload),
+        take_over: None,
+        origin: Origin::Request,
+    };
     Ok(work(services, events, vec![plan], &args.work, global).await)
 }

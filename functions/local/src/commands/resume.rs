@@ -15,19 +15,31 @@ pub async fn resume(args: &ResumeArgs, global: &Global) -> Result<Exit, Failure>
     let (id, job) = run_id::find(&args.run.run, &services.state).await?;
     services::job(&services.jobs, id.job.as_str())?;
     if id != job.next_run() && id.run > job.watermark.run {
-        return Err(Failure::wrong(format!("cannot resume run {id}: the open run of the job is {}", job.next_run())));
+        return Err(Failure::wrong(format!(
+            "cannot resume run {id}: the open run of the job is {}",
+            job.next_run()
+        )));
     }
     if id.life != job.life || (id.run <= job.watermark.run && !job.paused) {
-        return Err(Failure::wrong(format!("cannot resume run {id}: it has ended; lakeward show tells how")));
+        return Err(Failure::wrong(format!(
+            "cannot resume run {id}: it has ended; lakeward show tells how"
+        )));
     }
     while job.paused {
-        let Some(read) = services.state.job(&id.job).await? else { break };
+        let Some(read) = services.state.job(&id.job).await? else {
+            break;
+        };
         let mut next = read.value.clone();
         next.paused = false;
         if !read.value.paused || matches!(services.state.replace_job(&read, &next).await?, Written::Won(_)) {
             break;
         }
     }
-    let plan = Message::Plan { job: id.job, reload: None, take_over: None, origin: Origin::Request };
+    let plan = Message::Plan {
+        job: id.job,
+        reload: None,
+        take_over: None,
+        origin: Origin::Request,
+    };
     Ok(work(services, events, vec![plan], &args.work, global).await)
 }

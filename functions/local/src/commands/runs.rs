@@ -5,15 +5,13 @@ use std::time::Duration;
 use lakeward::error::Result;
 use lakeward::model::job::Job;
 use lakeward::model::run::RunKind;
-use lakeward::report::Reporter;
-use lakeward::run::Services;
 use lakeward::state::RunResult;
 use serde::Serialize;
 
 use crate::cli::{Global, RunsArgs};
 use crate::failure::{Exit, Failure};
 use crate::print::{self, Table};
-use crate::services;
+use crate::services::{self, Documents};
 use crate::summary::window;
 
 /// One run: its record if it ended.
@@ -25,10 +23,10 @@ struct Line {
 }
 
 pub async fn runs(args: &RunsArgs, global: &Global) -> Result<Exit, Failure> {
-    let services = services::open(services::load(&global.config)?, Reporter::silent()).await?;
+    let documents = services::documents(services::load(&global.config)?).await?;
     let mut all = Vec::new();
-    for job in services::chosen(&services.jobs, &args.jobs)? {
-        all.extend(of(job, args.limit, &services).await?);
+    for job in services::chosen(&documents.jobs, &args.jobs)? {
+        all.extend(of(job, args.limit, &documents).await?);
     }
     if global.json {
         print::json(&all);
@@ -40,20 +38,38 @@ pub async fn runs(args: &RunsArgs, global: &Global) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-async fn of(job: &Job, limit: usize, services: &Services) -> Result<Vec<Line>> {
-    let Some(read) = services.state.job(&job.name).await? else { return Ok(vec![]) };
-    let numbers = services.state.runs(&job.name, &read.value.life).await?;
+async fn of(job: &Job, limit: usize, documents: &Documents) -> Result<Vec<Line>> {
+    let Some(read) = documents.state.job(&job.name).await? else {
+        return Ok(vec![]);
+    };
+    let numbers = documents.state.runs(&job.name, &read.value.life).await?;
     let mut lines = Vec::new();
     for run in numbers.into_iter().rev().take(limit) {
-        let result = services.state.result(&read.value.run_id(run)).await?;
-        lines.push(Line { job: job.name.to_string(), run: run.0, result });
+        let result = documents.state.result(&read.value.run_id(run)).await?;
+        lines.push(Line {
+            job: job.name.to_string(),
+            run: run.0,
+            result,
+        });
     }
     Ok(lines)
 }
 
 fn table(all: &[Line]) -> String {
     let mut table = Table::new(&[
-        "job", "run", "state", "rows read", "inserted", "updated", "deleted", "size", "ended", "took", "reading", "loading", "window",
+        "job",
+        "run",
+        "state",
+        "rows read",
+        "inserted",
+        "updated",
+        "deleted",
+        "size",
+        "ended",
+        "took",
+        "reading",
+        "loading",
+        "window",
     ]);
     for line in all {
         let Some(result) = &line.result else {

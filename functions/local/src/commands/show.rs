@@ -5,25 +5,27 @@ use std::time::Duration;
 use lakeward::error::Result;
 use lakeward::model::manifest::Manifest;
 use lakeward::model::run::RunDocument;
-use lakeward::report::Reporter;
-use lakeward::run::Services;
 use lakeward::state::RunResult;
 use serde_json::json;
 
 use crate::cli::{Global, RunIdArgs};
 use crate::failure::{Exit, Failure};
 use crate::print::{self, Table};
+use crate::run_id;
+use crate::services::{self, Documents};
 use crate::summary::window;
-use crate::{run_id, services};
 
 pub async fn show(args: &RunIdArgs, global: &Global) -> Result<Exit, Failure> {
-    let services = services::open(services::load(&global.config)?, Reporter::silent()).await?;
-    let (id, _) = run_id::find(&args.run, &services.state).await?;
-    let result = services.state.result(&id).await?;
-    let Some(run) = services.state.run(&id).await? else {
-        return Err(Failure::wrong(format!("cannot find run {id}: lakeward runs {} lists them; old ones are cleaned", id.job)));
+    let documents = services::documents(services::load(&global.config)?).await?;
+    let (id, _) = run_id::find(&args.run, &documents.state).await?;
+    let result = documents.state.result(&id).await?;
+    let Some(run) = documents.state.run(&id).await? else {
+        return Err(Failure::wrong(format!(
+            "cannot find run {id}: lakeward runs {} lists them; old ones are cleaned",
+            id.job
+        )));
     };
-    let manifests = manifests(&run.value, &services).await?;
+    let manifests = manifests(&run.value, &documents).await?;
     if global.json {
         print::json(&json!({ "run": run.value, "slices": manifests, "result": result }));
     } else {
@@ -32,10 +34,10 @@ pub async fn show(args: &RunIdArgs, global: &Global) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-async fn manifests(run: &RunDocument, services: &Services) -> Result<Vec<Manifest>> {
+async fn manifests(run: &RunDocument, documents: &Documents) -> Result<Vec<Manifest>> {
     let mut manifests = Vec::new();
-    for slice in services.state.sealed(&run.id).await? {
-        manifests.extend(services.state.manifest(&run.id, &slice.id).await?);
+    for slice in documents.state.sealed(&run.id).await? {
+        manifests.extend(documents.state.manifest(&run.id, &slice.id).await?);
     }
     Ok(manifests)
 }
@@ -45,7 +47,10 @@ fn shown(run: &RunDocument, manifests: &[Manifest], result: Option<&RunResult>) 
     let mut lines = vec![
         format!("run       {}", run.id),
         format!("status    {:?}", run.load.status).to_lowercase(),
-        format!("reads     {} of [connections.{}]", plan.read.relation, plan.read.connection),
+        format!(
+            "reads     {} of [connections.{}]",
+            plan.read.relation, plan.read.connection
+        ),
         format!("window    {}", window(&plan.window)),
         format!("writes    {} into {}", plan.mode.as_str(), plan.target),
         format!("planned   {}", print::moment(plan.planned_at)),
@@ -61,14 +66,19 @@ fn shown(run: &RunDocument, manifests: &[Manifest], result: Option<&RunResult>) 
             print::count(loaded.updated),
             print::count(loaded.deleted)
         ));
-        let nulled = result.nulled.iter().map(|(column, n)| format!("nulled    {} values of {column}", print::count(*n)));
+        let nulled = result
+            .nulled
+            .iter()
+            .map(|(column, n)| format!("nulled    {} values of {column}", print::count(*n)));
         lines.extend(nulled);
     }
     let reason = run.load.reason.as_ref().or(result.and_then(|r| r.abandoned.as_ref()));
     lines.extend(reason.map(|reason| format!("given up  {reason}")));
     lines.extend(plan.notes.iter().map(|note| format!("note      {note}")));
     for step in &run.load.steps {
-        let outcome = step.outcome.map_or_else(|| "unknown".to_owned(), |o| format!("{} rows", print::count(o.rows)));
+        let outcome = step
+            .outcome
+            .map_or_else(|| "unknown".to_owned(), |o| format!("{} rows", print::count(o.rows)));
         lines.push(format!("step      {}: sent {}×, {outcome}", step.step, step.sends));
     }
     if !manifests.is_empty() {
@@ -88,7 +98,11 @@ fn slices(manifests: &[Manifest]) -> String {
             print::bytes(manifest.files.iter().map(|f| f.bytes).sum()),
             print::duration(Duration::from_millis(manifest.duration_ms)),
             manifest.attempt.clone(),
-            if manifest.rest_after.is_some() { "stopped early; has a rest".to_owned() } else { String::new() },
+            if manifest.rest_after.is_some() {
+                "stopped early; has a rest".to_owned()
+            } else {
+                String::new()
+            },
         ]);
     }
     table.render()

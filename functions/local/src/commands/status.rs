@@ -3,15 +3,13 @@
 use lakeward::error::Result;
 use lakeward::model::job::Job;
 use lakeward::model::run::{LoadStatus, RunDocument};
-use lakeward::report::Reporter;
-use lakeward::run::Services;
 use lakeward::state::JobState;
 use serde::Serialize;
 
 use crate::cli::{Global, JobsArgs};
 use crate::failure::{Exit, Failure};
 use crate::print::{self, Table};
-use crate::services;
+use crate::services::{self, Documents};
 
 /// What is known of a job.
 #[derive(Debug, Serialize)]
@@ -33,10 +31,10 @@ struct OpenRun {
 }
 
 pub async fn status(args: &JobsArgs, global: &Global) -> Result<Exit, Failure> {
-    let services = services::open(services::load(&global.config)?, Reporter::silent()).await?;
+    let documents = services::documents(services::load(&global.config)?).await?;
     let mut all = Vec::new();
-    for job in services::chosen(&services.jobs, &args.jobs)? {
-        all.push(look(job, &services).await?);
+    for job in services::chosen(&documents.jobs, &args.jobs)? {
+        all.push(look(job, &documents).await?);
     }
     if global.json {
         print::json(&all);
@@ -46,22 +44,32 @@ pub async fn status(args: &JobsArgs, global: &Global) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-async fn look<'a>(job: &'a Job, services: &Services) -> Result<Status<'a>> {
-    let state = services.state.job(&job.name).await?.map(|read| read.value);
+async fn look<'a>(job: &'a Job, documents: &Documents) -> Result<Status<'a>> {
+    let state = documents.state.job(&job.name).await?.map(|read| read.value);
     let open = match &state {
-        Some(state) => services.state.run(&state.next_run()).await?,
+        Some(state) => documents.state.run(&state.next_run()).await?,
         None => None,
     };
     let open_run = match open {
-        Some(read) => Some(open_run(&read.value, services).await?),
+        Some(read) => Some(open_run(&read.value, documents).await?),
         None => None,
     };
-    Ok(Status { job: job.name.as_str(), target: job.target.to_string(), state, open_run })
+    Ok(Status {
+        job: job.name.as_str(),
+        target: job.target.to_string(),
+        state,
+        open_run,
+    })
 }
 
-async fn open_run(run: &RunDocument, services: &Services) -> Result<OpenRun> {
-    let sealed = services.state.sealed(&run.id).await?.len();
-    Ok(OpenRun { run: run.id.run.0, status: run.load.status, slices: run.plan.slices.len(), sealed })
+async fn open_run(run: &RunDocument, documents: &Documents) -> Result<OpenRun> {
+    let sealed = documents.state.sealed(&run.id).await?.len();
+    Ok(OpenRun {
+        run: run.id.run.0,
+        status: run.load.status,
+        slices: run.plan.slices.len(),
+        sealed,
+    })
 }
 
 fn table(all: &[Status<'_>]) -> String {
@@ -88,7 +96,10 @@ fn now(status: &Status<'_>) -> String {
     let is_paused = status.state.as_ref().is_some_and(|s| s.paused);
     match (&status.state, &status.open_run, error) {
         (None, ..) => "never run".to_owned(),
-        (_, Some(open), None) => format!("run {} open: {} of {} slices staged", open.run, open.sealed, open.slices),
+        (_, Some(open), None) => format!(
+            "run {} open: {} of {} slices staged",
+            open.run, open.sealed, open.slices
+        ),
         (_, Some(open), Some(error)) => format!("run {} open, failed: {error}", open.run),
         (_, None, Some(error)) => format!("failed: {error}"),
         _ if is_paused => "paused".to_owned(),
