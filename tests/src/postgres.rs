@@ -100,7 +100,7 @@ impl Server {
             tls_ca_file: self.authority.clone(),
             max_connections: 4,
             connect_timeout: Duration::from_secs(10),
-            statement_timeout: Duration::from_secs(60),
+            statement_timeout: Duration::from_mins(1),
             read_timeout: None,
         }
     }

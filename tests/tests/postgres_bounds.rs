@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::{Datelike, TimeDelta, Timelike, Utc};
 use lakeward::error::ErrorKind;
 use lakeward::model::job::{Job, NullCursor};
 use lakeward::model::run::{Reload, ReloadRange};
@@ -9,18 +10,21 @@ use lakeward::model::watermark::Position;
 use lakeward::source::postgres::Postgres;
 use lakeward_tests::postgres::{Place, column, plan, plan_with, read, render};
 
+/// A transaction of one of these tests would hold back the bounds of the others.
+static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// Reads one window and moves on; the ids that it held.
 async fn step(source: &Postgres, job: &Job, position: &mut Option<Position>) -> Vec<i64> {
-    let planned = plan(source, job, position.as_ref()).await.unwrap();
+    let planned = plan(source, job, position.as_ref()).await.expect("a plan");
     let batches = if planned.is_empty {
         Vec::new()
     } else {
-        read(source, &planned).await.unwrap()
+        read(source, &planned).await.expect("rows")
     };
     *position = planned.position_after;
     let mut ids: Vec<i64> = column(&batches, "id")
         .into_iter()
-        .map(|id| id.unwrap().parse().unwrap())
+        .map(|id| id.expect("an id").parse().expect("a number"))
         .collect();
     ids.sort_unstable();
     ids
@@ -29,6 +33,7 @@ async fn step(source: &Postgres, job: &Job, position: &mut Option<Position>) -> 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs LAKEWARD_TEST_POSTGRES_URL: make test"]
 async fn a_time_cursor_waits_for_the_oldest_open_transaction() {
+    let _alone = ALONE.lock().await;
     for (name, cursor_type, now) in [
         ("instant", "timestamptz", "now()"),
         ("wall", "timestamp", "now()::timestamp"),
@@ -73,6 +78,7 @@ async fn a_time_cursor_waits_for_the_oldest_open_transaction() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs LAKEWARD_TEST_POSTGRES_URL: make test"]
 async fn a_number_cursor_waits_until_smaller_numbers_cannot_come() {
+    let _alone = ALONE.lock().await;
     let place = Place::new("bound_number").await;
     place
         .run("CREATE TABLE {s}.t (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, v int)")
@@ -110,6 +116,7 @@ async fn a_number_cursor_waits_until_smaller_numbers_cannot_come() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs LAKEWARD_TEST_POSTGRES_URL: make test"]
 async fn a_number_cursor_gives_up_after_a_while_and_names_who_is_open() {
+    let _alone = ALONE.lock().await;
     let place = Place::new("bound_patience").await;
     place
         .run("CREATE TABLE {s}.t (id int PRIMARY KEY); INSERT INTO {s}.t VALUES (1)")
@@ -132,6 +139,7 @@ async fn a_number_cursor_gives_up_after_a_while_and_names_who_is_open() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs LAKEWARD_TEST_POSTGRES_URL: make test"]
 async fn xmin_windows_hold_each_row_version_once() {
+    let _alone = ALONE.lock().await;
     let place = Place::new("bound_xmin").await;
     place
         .run("CREATE TABLE {s}.t (id int PRIMARY KEY, v int); INSERT INTO {s}.t VALUES (1, 0), (2, 0)")
@@ -171,6 +179,7 @@ async fn xmin_windows_hold_each_row_version_once() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs LAKEWARD_TEST_POSTGRES_URL: make test"]
 async fn nothing_is_missed_while_many_write() {
+    let _alone = ALONE.lock().await;
     let place = Place::new("bound_many").await;
     place.run("CREATE TABLE {s}.t (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, at timestamptz NOT NULL DEFAULT now()); CREATE INDEX ON {s}.t (at)").await;
     let source = place.server.source();
@@ -208,7 +217,7 @@ async fn nothing_is_missed_while_many_write() {
         done = writers.iter().all(tokio::task::JoinHandle::is_finished);
     }
     let expected: Vec<i64> = place
-        .texts("SELECT id::text FROM {s}.t ORDER BY id")
+        .texts("SELECT id::text FROM {s}.t AS t ORDER BY t.id")
         .await
         .into_iter()
         .map(|id| id.unwrap().parse().unwrap())
@@ -223,6 +232,7 @@ async fn nothing_is_missed_while_many_write() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs LAKEWARD_TEST_POSTGRES_URL: make test"]
 async fn a_day_is_read_when_it_is_over() {
+    let _alone = ALONE.lock().await;
     let place = Place::new("bound_day").await;
     place.run("CREATE TABLE {s}.t (id int, day date); INSERT INTO {s}.t VALUES (1, current_date - 2), (2, current_date - 1), (3, current_date)").await;
     let (source, mut job, mut position) = (place.server.source(), place.job("t"), None);
@@ -234,7 +244,7 @@ async fn a_day_is_read_when_it_is_over() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs LAKEWARD_TEST_POSTGRES_URL: make test"]
 async fn a_fall_back_of_the_clock_loses_nothing() {
-    use chrono::{Datelike, TimeDelta, Timelike, Utc};
+    let _alone = ALONE.lock().await;
     let place = Place::new("bound_fold").await;
     place.run("DROP DATABASE IF EXISTS t_fold").await;
     place.run("CREATE DATABASE t_fold").await;
@@ -277,6 +287,7 @@ async fn a_fall_back_of_the_clock_loses_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs LAKEWARD_TEST_POSTGRES_URL: make test"]
 async fn rows_without_a_cursor_value_follow_the_policy() {
+    let _alone = ALONE.lock().await;
     let place = Place::new("bound_null").await;
     place.run("CREATE TABLE {s}.t (id int, at timestamptz); INSERT INTO {s}.t VALUES (1, now() - interval '1 day'), (2, NULL)").await;
     let source = place.server.source();
@@ -301,6 +312,7 @@ async fn rows_without_a_cursor_value_follow_the_policy() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs LAKEWARD_TEST_POSTGRES_URL: make test"]
 async fn start_lag_and_reloads_move_the_window() {
+    let _alone = ALONE.lock().await;
     let place = Place::new("bound_window").await;
     place
         .run("CREATE TABLE {s}.t (id int, at timestamptz NOT NULL); INSERT INTO {s}.t SELECT n, '2024-01-01 00:00:00+00'::timestamptz + n * interval '1 hour' FROM generate_series(1, 10) n")
@@ -316,7 +328,7 @@ async fn start_lag_and_reloads_move_the_window() {
         "rows at or below the start are never read"
     );
     assert_eq!(position, Some(Position("2024-01-01 10:00:00+00".into())));
-    job.lag = Some(Duration::from_secs(2 * 3600));
+    job.lag = Some(Duration::from_hours(2));
     assert_eq!(
         step(&source, &job, &mut position).await,
         Vec::<i64>::new(),

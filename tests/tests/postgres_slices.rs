@@ -9,7 +9,7 @@ use lakeward_tests::postgres::{Place, column, plan, plan_with, read, read_slice,
 
 /// Plans with small slices and reads them all; the rows by their `id` are those of the table, each once.
 async fn union_is_the_table(place: &Place, source: &Postgres, job: &Job, slices_min: usize) -> SourcePlan {
-    let planned = plan(source, job, None).await.unwrap();
+    let planned = plan(source, job, None).await.expect("a plan");
     assert!(
         planned.slices.len() >= slices_min,
         "{} slices: {:?}",
@@ -17,7 +17,7 @@ async fn union_is_the_table(place: &Place, source: &Postgres, job: &Job, slices_
         planned.slices
     );
     assert!(planned.slices.len() <= SLICES_MAX);
-    let mut found = column(&read(source, &planned).await.unwrap(), "id");
+    let mut found = column(&read(source, &planned).await.expect("rows"), "id");
     found.sort();
     let lakeward::model::job::Relation::Table { name, .. } = &job.relation else {
         panic!("a table")
@@ -56,7 +56,7 @@ async fn slices_hold_every_row_once() {
         let planned = union_is_the_table(&place, &source, &job, 10).await;
         assert_eq!(planned.consistency, Consistency::PerKey, "{table}");
         // Many more slices than the histogram has buckets.
-        job.slice_bytes = 2000;
+        job.slice_bytes = 10_000;
         union_is_the_table(&place, &source, &job, 10).await;
     }
 }

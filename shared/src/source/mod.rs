@@ -17,9 +17,13 @@ use crate::model::run::{Consistency, Estimate, ReadSpec, Reload, RunPlan, Slice,
 use crate::model::table::TableSchema;
 use crate::model::watermark::{Position, Watermark};
 
+#[cfg(feature = "postgres")]
 mod naming;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+
+#[cfg(feature = "postgres")]
+pub(crate) use self::naming::target_names;
 
 /// A system that rows are copied from.
 ///

@@ -24,10 +24,12 @@ use crate::error::{Error, ErrorKind, OrError, Result};
 use crate::secrets::Secret;
 
 /// Load balancers of the clouds forget a silent connection after four minutes; a sort on the server is longer silent.
-const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+const KEEPALIVE_IDLE: Duration = Duration::from_mins(1);
 /// With five unanswered probes a dead server is noticed within two minutes and a half.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 const KEEPALIVE_PROBES: u32 = 5;
+
+type Connect = <MakeRustlsConnect as MakeTlsConnect<TcpStream>>::TlsConnect;
 
 /// What it takes to open sessions of one connection.
 pub(super) struct Connector {
@@ -92,7 +94,7 @@ impl Connector {
     ) -> Result<(Client, Gate, tokio::task::JoinHandle<()>)> {
         let explain = |e| self.explain(e);
         if let Some(make) = self.tls().await? {
-            let connect = self.named(make)?;
+            let connect = self.named(make);
             let made = Arc::new(Mutex::new(None));
             let gated = GatedTls {
                 connect,
@@ -117,9 +119,9 @@ impl Connector {
         Ok(made.await?.as_ref())
     }
 
-    fn named(&self, make: &MakeRustlsConnect) -> Result<<MakeRustlsConnect as MakeTlsConnect<TcpStream>>::TlsConnect> {
+    fn named(&self, make: &MakeRustlsConnect) -> Connect {
         let Ok(connect) = MakeTlsConnect::<TcpStream>::make_tls_connect(&mut make.clone(), &self.config.host);
-        Ok(connect)
+        connect
     }
 
     async fn socket(&self) -> Result<TcpStream> {
@@ -185,12 +187,11 @@ impl Connector {
                 let text = format!("{doing}: there is no database '{database}': check database");
                 return Error::new(ErrorKind::Access, text).because(error);
             }
-            Some(_) => return failed(error, &doing),
             // The driver itself: the server wants a password and none is configured, or a method nobody knows.
             None if error.to_string().contains("authentication") || error.to_string().contains("configuration") => {
                 "the login did not succeed: check username and password"
             }
-            None => return failed(error, &doing),
+            Some(_) | None => return failed(error, &doing),
         };
         Error::new(ErrorKind::Access, format!("{doing}: {text}")).because(error)
     }
@@ -200,7 +201,7 @@ impl Connector {
         let cancelled = async {
             let stream = self.socket().await?;
             let sent = match self.tls().await? {
-                Some(make) => token.cancel_query_raw(stream, self.named(make)?).await,
+                Some(make) => token.cancel_query_raw(stream, self.named(make)).await,
                 None => token.cancel_query_raw(stream, NoTls).await,
             };
             sent.map_err(|e| failed(e, "cannot cancel a read"))

@@ -16,21 +16,42 @@ use crate::model::job::{ColumnSelection, ConsistencyWish, Job, NullCursor, OnInv
 use crate::model::run::{Consistency, Estimate, ReadSpec, ReloadRange, Slice, SliceBounds, SliceId, Window};
 use crate::model::table::{Column, ColumnType, TableSchema};
 use crate::model::watermark::Position;
-use crate::source::naming::target_names;
-use crate::source::{PlanRequest, SourcePlan};
+use crate::source::{PlanRequest, SourcePlan, target_names};
 
 /// Plans the job's next run.
 pub(super) async fn plan(source: &Postgres, request: &PlanRequest<'_>) -> Result<SourcePlan> {
-    let job = request.job;
     let connector = &source.connector;
-    let session = connector.open(&format!("lakeward {} plan", job.name)).await?;
+    let session = connector.open(&format!("lakeward {} plan", request.job.name)).await?;
     let limits = Limits {
         statement: Some(connector.config.statement_timeout),
         idle: Idle::Bounded,
     };
     session.begin(Isolation::ReadCommitted, limits).await?;
+    let (mut planned, select) = look(&session, request).await?;
+    // Before a second session is opened: plans that hold one each and wait for another would wait for ever.
+    session.end().await;
+    planned.read.connection.clone_from(&connector.name);
+    if planned.consistency == Consistency::Snapshot && planned.slices.len() > 1 {
+        planned.read.snapshot = source.hold_snapshot(&request.job.name, &select).await?;
+        if planned.read.snapshot.is_none() {
+            planned
+                .notes
+                .push("no connection can be spared to hold a snapshot (max_connections): one slice".to_owned());
+            planned.slices = vec![whole()];
+        }
+    }
+    if planned.consistency == Consistency::Snapshot && planned.read.snapshot.is_none() {
+        // One statement sees one moment, if it is not stopped in the middle: without a slice key it cannot be.
+        planned.read.slice_key = None;
+    }
+    Ok(planned)
+}
+
+/// The plan as far as one session sees it, and its SELECT.
+async fn look(session: &Session, request: &PlanRequest<'_>) -> Result<(SourcePlan, String)> {
+    let job = request.job;
     let mut notes = Vec::new();
-    let relation = catalog::describe(&session, &job.relation).await?;
+    let relation = catalog::describe(session, &job.relation).await?;
     if relation.row_security {
         notes.push(format!(
             "a row security policy hides rows of {} from this role",
@@ -40,11 +61,11 @@ pub(super) async fn plan(source: &Postgres, request: &PlanRequest<'_>) -> Result
     let schema = schema(job, request.known, &relation)?;
     let usable = cursor::find(job, &relation)?;
     let bounds = match &usable {
-        Some(usable) => windowed(&session, request, usable, &mut notes).await?,
+        Some(usable) => windowed(session, request, usable, &mut notes).await?,
         None => Bounds::default(),
     };
-    let mut read = ReadSpec {
-        connection: connector.name.clone(),
+    let read = ReadSpec {
+        connection: String::new(),
         relation: job.relation.clone(),
         filter: job.filter.clone(),
         cursor: usable.as_ref().map(|u| u.cursor.clone()),
@@ -56,70 +77,48 @@ pub(super) async fn plan(source: &Postgres, request: &PlanRequest<'_>) -> Result
     let consistency = match (&usable, job.consistency) {
         (Some(_), _) => Consistency::Window,
         (None, ConsistencyWish::PerKey) if read.slice_key.is_some() => Consistency::PerKey,
-        // One statement sees one moment, if it is not stopped in the middle: without a slice key it cannot be.
         (None, _) => Consistency::Snapshot,
     };
-    let mut slices = Vec::new();
-    let mut estimate = Estimate::default();
-    let mut select = String::new();
-    if !bounds.is_empty {
-        let condition = quote::condition(&read, &bounds.window, &SliceBounds::All)?;
-        let expressions = read::expressions(&schema, &relation.columns);
-        select = quote::select(&expressions, &read, &condition, "")?;
-        estimate = slices::estimate(&session, &select).await?;
-        slices = cut(
-            &session,
-            request,
-            &relation,
-            &mut read,
-            &bounds.window,
-            consistency,
-            estimate,
-        )
-        .await?;
-    }
-    // Before a second session is opened: plans that hold one each and wait for another would wait for ever.
-    session.end().await;
-    if consistency == Consistency::Snapshot {
-        if slices.len() > 1 {
-            read.snapshot = source.hold_snapshot(&job.name, &select).await?;
-        }
-        if read.snapshot.is_none() {
-            slices.clear();
-            slices.extend((!bounds.is_empty).then(whole));
-            read.slice_key = None;
-        }
-    }
-    Ok(SourcePlan {
+    let mut planned = SourcePlan {
         window: bounds.window,
         position_after: bounds.position_after,
         is_empty: bounds.is_empty,
         read,
         schema,
-        slices,
+        slices: Vec::new(),
         consistency,
-        estimate,
+        estimate: Estimate::default(),
         notes,
-    })
+    };
+    if planned.is_empty {
+        return Ok((planned, String::new()));
+    }
+    let condition = quote::condition(&planned.read, &planned.window, &SliceBounds::All)?;
+    let expressions = read::expressions(&planned.schema, &relation.columns);
+    let select = quote::select(&expressions, &planned.read, &condition, "")?;
+    planned.estimate = slices::estimate(session, &select).await?;
+    planned.slices = cut(session, request, &relation, &planned).await?;
+    Ok((planned, select))
 }
 
 async fn cut(
     session: &Session,
     request: &PlanRequest<'_>,
     relation: &Described,
-    read: &mut ReadSpec,
-    window: &Window,
-    consistency: Consistency,
-    estimate: Estimate,
+    planned: &SourcePlan,
 ) -> Result<Vec<Slice>> {
-    // A snapshot can be shared only within this process, and its holder needs a connection beside the readers'.
-    let is_alone = consistency == Consistency::Snapshot && !request.one_process;
+    // A snapshot can be shared only within this process.
+    let is_alone = planned.consistency == Consistency::Snapshot && !request.one_process;
     // A later window of xmin is found by looking at every row: each slice would look at them all.
-    let is_scan = read.cursor.as_ref().is_some_and(|c| super::xmin::is_meant(&c.column)) && window.from.is_some();
-    if is_alone || is_scan {
+    let is_xmin = planned
+        .read
+        .cursor
+        .as_ref()
+        .is_some_and(|c| super::xmin::is_meant(&c.column));
+    if is_alone || (is_xmin && planned.window.from.is_some()) {
         return Ok(vec![whole()]);
     }
-    slices::cut(session, request.job, relation, read, estimate).await
+    slices::cut(session, request.job, relation, &planned.read, planned.estimate).await
 }
 
 fn whole() -> Slice {
@@ -233,11 +232,7 @@ fn below_all(usable: &Usable) -> &'static str {
 fn schema(job: &Job, known: Option<&TableSchema>, relation: &Described) -> Result<TableSchema> {
     let selected = selected(job, relation)?;
     let names = target_names(selected.iter().map(|c| c.name.as_str()), job.naming)?;
-    for name in job
-        .types
-        .keys()
-        .filter(|name| !selected.iter().any(|c| c.name == **name))
-    {
+    if let Some(name) = job.types.keys().find(|name| !selected.iter().any(|c| c.name == **name)) {
         let text = format!(
             "cannot declare a type for column '{name}' of {}: it is not read",
             job.relation

@@ -21,12 +21,12 @@ use crate::model::watermark::Position;
 /// A transaction's start is taken a moment before others can see it. Within a second the server has told them.
 const PUBLISHED_AFTER: Duration = Duration::from_secs(1);
 /// Stands in for `lag` where open transactions cannot be seen: longer than any transaction of an application should be.
-const BLIND_LAG: Duration = Duration::from_secs(600);
+const BLIND_LAG: Duration = Duration::from_mins(10);
 /// A prepared transaction shows when it was prepared and not when it began; one that worked for more than an hour
 /// before is beyond what two-phase commit is used for.
 const PREPARED_MARGIN: &str = "interval '1 hour'";
 /// A bound that is held back further than this is worth a note.
-const HELD_BACK_NOTE: Duration = Duration::from_secs(300);
+const HELD_BACK_NOTE: Duration = Duration::from_mins(5);
 /// A fall back of the clock repeats at most this much of wall-clock time.
 const CLOCK_FOLD_MINUTES: u32 = 180;
 

@@ -16,7 +16,7 @@ use crate::error::{Error, ErrorKind, Result};
 /// What the server may wait for a lock on the table before it gives up: DDL that takes longer is somebody's decision.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
 /// A plan that waits for open transactions is idle for at most half a minute; a process that died is gone after this.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
+const IDLE_TIMEOUT: Duration = Duration::from_mins(5);
 
 /// What a transaction sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -12,10 +12,10 @@ pub(super) fn kind_of(code: &str) -> ErrorKind {
     match (code, code.get(..2).unwrap_or_default()) {
         // insufficient_privilege, invalid authorization, invalid password, unknown or dropped database
         ("42501" | "3D000" | "57P04", _) | (_, "28") => ErrorKind::Access,
-        // lock_not_available, query_canceled (a timeout, an administrator), shutdown, recovery, timeouts of sessions
-        ("55P03" | "57014" | "57P01" | "57P02" | "57P03" | "57P05" | "25P03" | "25P04", _) => ErrorKind::SourceBusy,
+        // lock_not_available, query_canceled (a timeout, an administrator), shutdown, recovery, timeouts of sessions;
         // connection, rollback (serialisation, deadlock, recovery conflict), resources, the system around the server
-        (_, "08" | "40" | "53" | "58") => ErrorKind::SourceBusy,
+        ("55P03" | "57014" | "57P01" | "57P02" | "57P03" | "57P05" | "25P03" | "25P04", _)
+        | (_, "08" | "40" | "53" | "58") => ErrorKind::SourceBusy,
         (_, "0A") => ErrorKind::Unsupported,
         // syntax, unknown table or column, ambiguous name: the user's own SQL or names
         (_, "42" | "3F") => ErrorKind::Config,

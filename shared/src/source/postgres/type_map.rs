@@ -62,7 +62,7 @@ pub(super) fn how(source: &SourceType, wanted: &ColumnType) -> Option<How> {
         let inner = how(element, wanted)?;
         // A cast of an array converts element by element: `::text::numeric` becomes `::text[]::numeric[]`.
         let steps = inner.cast.split("::").skip(1);
-        let cast = steps.map(|step| format!("::{step}[]")).collect();
+        let cast = steps.fold(String::new(), |cast, step| cast + "::" + step + "[]");
         return Some(How {
             decoder: Decoder::List(Box::new(inner.decoder)),
             cast,

@@ -1,7 +1,7 @@
 //! The messages of a COPY out of the server, framed and understood in place in one buffer.
 //!
-//! It knows exactly what may follow what: the answer begins with CopyOutResponse and is complete only when the data's
-//! trailer, CopyDone, the tag and ReadyForQuery have all been seen. Everything else is an error, so that a cut stream
+//! It knows exactly what may follow what: the answer begins with `CopyOutResponse` and is complete only when the data's
+//! trailer, `CopyDone`, the tag and `ReadyForQuery` have all been seen. Everything else is an error, so that a cut stream
 //! is never taken for a short table. (<https://www.postgresql.org/docs/current/protocol-message-formats.html>)
 
 use bytes::{Buf, BytesMut};
@@ -22,17 +22,17 @@ const MESSAGE_BYTES_MAX: usize = 0x7fff_ffff;
 /// How far the answer has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    /// CopyOutResponse is due.
+    /// `CopyOutResponse` is due.
     Asked,
     /// The data's header is due.
     Opened,
     /// Tuples, or the trailer.
     Tuples,
-    /// CopyDone is due.
+    /// `CopyDone` is due.
     Trailed,
     /// The tag is due.
     Done,
-    /// ReadyForQuery is due.
+    /// `ReadyForQuery` is due.
     Counted,
     /// Complete.
     Ready,
@@ -192,7 +192,7 @@ fn header(buffer: &[u8]) -> Option<(u8, usize)> {
     Some((header[0], usize::try_from(length).unwrap_or(usize::MAX)))
 }
 
-/// The fields of ErrorResponse: a letter and a text each. Only code and message are kept: DETAIL quotes values.
+/// The fields of `ErrorResponse`: a letter and a text each. Only code and message are kept: DETAIL quotes values.
 fn server_said(body: &[u8]) -> ServerSaid {
     let mut said = ServerSaid {
         code: String::new(),

@@ -15,7 +15,7 @@ use arrow::datatypes::Field;
 use arrow::error::ArrowError;
 
 use super::numeric::scaled;
-use super::{Decoder, Fault, next_field};
+use super::{Decoder, Fault, FieldBytes, next_field};
 use crate::model::job::OnInvalid;
 
 /// Days from 1970-01-01 to 2000-01-01, where PostgreSQL's dates begin.
@@ -182,8 +182,8 @@ impl Column {
         let mut nulled = 0;
         for _ in 0..count {
             match next_field(&mut rest).ok_or(Fault::Malformed)? {
-                None => self.push_null(),
-                Some(element) => nulled += self.push(element, policy)?,
+                FieldBytes::Null => self.push_null(),
+                FieldBytes::Value(element) => nulled += self.push(element, policy)?,
             }
         }
         if rest.is_empty() {

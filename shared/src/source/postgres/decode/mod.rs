@@ -71,7 +71,7 @@ pub(super) struct Rows {
     batch_bytes: usize,
     /// A row takes at least this much Arrow memory: narrow numerics are smaller on the wire than in a batch.
     row_bytes_min: usize,
-    rows: usize,
+    in_batch: usize,
     bytes: usize,
     nulled: Vec<u64>,
     total: u64,
@@ -104,7 +104,7 @@ impl Rows {
             policy,
             batch_bytes,
             row_bytes_min: columns.iter().map(Column::value_bytes_min).sum(),
-            rows: 0,
+            in_batch: 0,
             bytes: 0,
             nulled: vec![0; columns.len()],
             total: 0,
@@ -137,9 +137,9 @@ impl Rows {
             };
             let column = &mut self.columns[at];
             match field {
-                None if self.names[at].nullable => column.push_null(),
-                None => return Err(self.unexpected_null(at, tuple)),
-                Some(bytes) => match column.push(bytes, self.policy) {
+                FieldBytes::Null if self.names[at].nullable => column.push_null(),
+                FieldBytes::Null => return Err(self.unexpected_null(at, tuple)),
+                FieldBytes::Value(bytes) => match column.push(bytes, self.policy) {
                     Ok(nulled) => self.nulled[at] += u64::from(nulled),
                     Err(fault) => return Err(self.refused(fault, at, tuple)),
                 },
@@ -148,7 +148,7 @@ impl Rows {
         if !rest.is_empty() {
             return Err(Error::bug("cannot decode a row: it is longer than its columns"));
         }
-        self.rows += 1;
+        self.in_batch += 1;
         self.total += 1;
         self.bytes += tuple.len().max(self.row_bytes_min);
         Ok(())
@@ -156,15 +156,15 @@ impl Rows {
 
     /// Whether the batch has reached its size.
     pub(super) fn is_full(&self) -> bool {
-        self.rows >= BATCH_ROWS_MAX || self.bytes >= self.batch_bytes
+        self.in_batch >= BATCH_ROWS_MAX || self.bytes >= self.batch_bytes
     }
 
     /// What was taken since the last batch, if anything.
     pub(super) fn batch(&mut self) -> Result<Option<RecordBatch>> {
-        if self.rows == 0 {
+        if self.in_batch == 0 {
             return Ok(None);
         }
-        self.rows = 0;
+        self.in_batch = 0;
         self.bytes = 0;
         let mut arrays = Vec::with_capacity(self.columns.len());
         for (column, names) in self.columns.iter_mut().zip(&self.names) {
@@ -224,7 +224,10 @@ impl Rows {
             .key
             .iter()
             .map(|at| {
-                let shown = self.columns[*at].show((*fields.get(*at)?)?)?;
+                let FieldBytes::Value(field) = fields.get(*at)? else {
+                    return None;
+                };
+                let shown = self.columns[*at].show(field)?;
                 Some(format!("{} = {shown}", self.names[*at].source))
             })
             .collect();
@@ -235,18 +238,25 @@ impl Rows {
     }
 }
 
-/// The next field: `None` if the bytes end, `Some(None)` for NULL.
+/// One field of a tuple.
+#[derive(Clone, Copy)]
+enum FieldBytes<'a> {
+    Null,
+    Value(&'a [u8]),
+}
+
+/// The next field; `None` if the bytes end before it does.
 #[inline]
-fn next_field<'a>(rest: &mut &'a [u8]) -> Option<Option<&'a [u8]>> {
+fn next_field<'a>(rest: &mut &'a [u8]) -> Option<FieldBytes<'a>> {
     let (length, after) = rest.split_first_chunk::<4>()?;
     let length = i32::from_be_bytes(*length);
     if length == -1 {
         *rest = after;
-        return Some(None);
+        return Some(FieldBytes::Null);
     }
     let (field, after) = after.split_at_checked(usize::try_from(length).ok()?)?;
     *rest = after;
-    Some(Some(field))
+    Some(FieldBytes::Value(field))
 }
 
 #[cfg(test)]

@@ -158,7 +158,9 @@ mod tests {
         bytes.extend(weight.to_be_bytes());
         bytes.extend(sign.to_be_bytes());
         bytes.extend(u16::try_from(fraction.len()).unwrap().to_be_bytes());
-        groups.iter().for_each(|g| bytes.extend(g.to_be_bytes()));
+        for group in groups {
+            bytes.extend(group.to_be_bytes());
+        }
         bytes
     }
 

@@ -73,7 +73,7 @@ fn rows_become_a_batch_and_the_next_batch_begins_empty() {
 #[test]
 fn a_batch_is_full_by_bytes_or_by_rows() {
     let mut rows = one_column(&Decoder::Text, &ColumnType::Text, OnInvalid::Fail);
-    rows.take(&tuple(&[Some(&[0; 4]), Some(&[b'x'; 1 << 20])])).unwrap();
+    rows.take(&tuple(&[Some(&[0; 4]), Some(&vec![b'x'; 1 << 20])])).unwrap();
     assert!(rows.is_full());
     rows.batch().unwrap();
     for _ in 0..BATCH_ROWS_MAX {
