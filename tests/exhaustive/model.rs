@@ -62,20 +62,17 @@ pub(crate) enum State {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Worker {
     Idle,
-    Finish {
-        run: u64,
-        seen: Load,
-        etag: u8,
-        watermark: u64,
-        call: FinishCall,
-    },
-    Abandon {
-        run: u64,
-        seen: Load,
-        etag: u8,
-        watermark: u64,
-        call: AbandonCall,
-    },
+    Finish(Held, FinishCall),
+    Abandon(Held, AbandonCall),
+}
+
+/// What a worker has read of the documents.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Held {
+    pub(crate) run: u64,
+    pub(crate) seen: Load,
+    pub(crate) etag: u8,
+    pub(crate) watermark: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -211,7 +208,10 @@ impl World {
             return;
         }
         if self.watermark > 0 {
-            next.push((format!("run {} loads as a whole", self.watermark + 1), self.load_as_a_whole()));
+            next.push((
+                format!("run {} loads as a whole", self.watermark + 1),
+                self.load_as_a_whole(),
+            ));
             return;
         }
         let mut w = self.clone();

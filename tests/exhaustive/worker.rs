@@ -6,196 +6,146 @@ use lakeward::run::decide::{
     AbandonAction, AbandonCall, FinishAction, FinishCall, Pending, ReplySeen, Rule, Sealed, abandon, finish,
 };
 
-use crate::model::{Load, State, Statement, Worker, World};
+use crate::model::{Held, Load, State, Statement, Worker, World};
+
+/// States that follow, each with what happened.
+pub(crate) type Next = Vec<(String, World)>;
 
 impl World {
-    pub(crate) fn advance_worker(&self, n: usize, next: &mut Vec<(String, World)>) {
-        let with = |worker: Worker, mut w: World| {
-            w.workers[n] = worker;
-            w
-        };
+    fn with(mut self, n: usize, worker: Worker) -> World {
+        self.workers[n] = worker;
+        self
+    }
+
+    pub(crate) fn advance_worker(&self, n: usize, next: &mut Next) {
         match &self.workers[n] {
             Worker::Idle => {
                 // A run that ended stops every newcomer at its look at the watermark: not worth a state.
                 for number in self.watermark + 1..=self.runs.len() as u64 {
-                    for is_finish in [true, false] {
-                        let worker = self.reader(number, is_finish);
-                        let what = if is_finish { "finish" } else { "abandon" };
-                        next.push((
-                            format!("worker {n} starts to {what} run {number}"),
-                            with(worker, self.clone()),
-                        ));
-                    }
+                    let held = self.held(number);
+                    let worker = Worker::Finish(held.clone(), ready());
+                    next.push((
+                        format!("worker {n} starts to finish run {number}"),
+                        self.clone().with(n, worker),
+                    ));
+                    let worker = Worker::Abandon(held, AbandonCall::default());
+                    next.push((
+                        format!("worker {n} starts to abandon run {number}"),
+                        self.clone().with(n, worker),
+                    ));
                 }
                 return;
             }
-            Worker::Finish {
-                run,
-                seen,
-                etag,
-                watermark,
-                call,
-            } => {
-                self.finish_step(n, *run, seen, *etag, *watermark, call, next);
-            }
-            Worker::Abandon {
-                run,
-                seen,
-                etag,
-                watermark,
-                call,
-            } => {
-                self.abandon_step(n, *run, seen, *etag, *watermark, *call, next);
-            }
+            Worker::Finish(held, call) => self.finish_step(n, held, call, next),
+            Worker::Abandon(held, call) => self.abandon_step(n, held, *call, next),
         }
         // Any worker may die; the message is never consumed, so any may start again.
-        next.push((format!("worker {n} dies"), with(Worker::Idle, self.clone())));
+        next.push((format!("worker {n} dies"), self.clone().with(n, Worker::Idle)));
     }
 
-    /// A worker that has read both documents, the run first (nobody deletes documents here: the simulation's seventh
-    /// schedule does). Preparing and counting for the belts change nothing that is modelled.
-    fn reader(&self, number: u64, is_finish: bool) -> Worker {
+    /// Both documents, the run first (nobody deletes documents here: the simulation's seventh schedule does).
+    fn held(&self, number: u64) -> Held {
         let run = self.run(number);
-        let (seen, etag, watermark) = (run.load.clone(), run.etag, self.watermark);
-        let call = FinishCall {
-            is_prepared: true,
-            is_belted: true,
-            ..FinishCall::default()
-        };
-        match is_finish {
-            true => Worker::Finish {
-                run: number,
-                seen,
-                etag,
-                watermark,
-                call,
-            },
-            false => Worker::Abandon {
-                run: number,
-                seen,
-                etag,
-                watermark,
-                call: AbandonCall::default(),
-            },
+        Held {
+            run: number,
+            seen: run.load.clone(),
+            etag: run.etag,
+            watermark: self.watermark,
         }
     }
 
-    #[allow(clippy::too_many_arguments)]
-    fn finish_step(
-        &self,
-        n: usize,
-        number: u64,
-        seen: &Load,
-        etag: u8,
-        watermark: u64,
-        call: &FinishCall,
-        next: &mut Vec<(String, World)>,
-    ) {
-        let document = self.document(number, seen);
+    fn finish_step(&self, n: usize, held: &Held, call: &FinishCall, next: &mut Next) {
+        let document = self.document(held.run, &held.seen);
         let sealed = Sealed {
             is_complete: true,
-            rows: self.rows_of(number).len() as u64,
+            rows: self.rows_of(held.run).len() as u64,
         };
-        let steps = self.steps();
-        let action = finish(self.rules, &document, RunNumber(watermark), sealed, &steps, call);
+        let watermark = RunNumber(held.watermark);
+        let action = finish(self.rules, &document, watermark, sealed, &self.steps(), call);
         let label = format!("worker {n}: {action:?}");
-        let mut w = self.clone();
-        let mut call = call.clone();
-        let keep = |w: &mut World, call: FinishCall| {
-            let (seen, etag) = (seen.clone(), etag);
-            w.workers[n] = Worker::Finish {
-                run: number,
-                seen,
-                etag,
-                watermark,
-                call,
-            };
-        };
+        let (mut w, mut call) = (self.clone(), call.clone());
         match action {
             FinishAction::Stop(_)
             | FinishAction::HandToAbandon
             | FinishAction::Wait
             | FinishAction::Retry(_)
-            | FinishAction::CountsDiffer { .. } => w.workers[n] = Worker::Idle,
+            | FinishAction::CountsDiffer { .. } => {
+                next.push((label, w.with(n, Worker::Idle)));
+                return;
+            }
             FinishAction::Prepare | FinishAction::Belt => unreachable!("both are done when a worker starts"),
             FinishAction::Send(step) => {
-                if w.statements.len() >= self.bounds.statements {
+                if !w.post(held, step, &mut call) {
                     return;
                 }
-                let staging = seen.staging;
-                w.statements.push(Statement {
-                    run: number,
-                    step,
-                    staging,
-                    state: State::Flying,
-                });
-                let mut lost = w.clone();
-                lost.workers[n] = Worker::Idle;
-                next.push((format!("{label}, the answer is lost"), lost));
-                call.intent = None;
-                let pending = Pending {
-                    step,
-                    staging: staging.map(|s| s.to_string()),
-                };
-                call.reply = Some((pending, ReplySeen::Running((w.statements.len() - 1).to_string())));
-                keep(&mut w, call);
+                next.push((format!("{label}, the answer is lost"), w.clone().with(n, Worker::Idle)));
             }
-            FinishAction::Poll(step, id) => {
-                let at: usize = id.parse().expect("ids are numbers");
-                let reply = match w.statements[at].state {
-                    // Asking again changes nothing until the statement has ended.
-                    State::Flying | State::Running(..) => return,
-                    State::Ok => ReplySeen::Done(self.outcome(number, step)),
-                    State::Failed => ReplySeen::SendAgain,
-                };
-                call.reply = Some((
-                    Pending {
-                        step,
-                        staging: seen.staging.map(|s| s.to_string()),
-                    },
-                    reply,
-                ));
-                keep(&mut w, call);
-            }
+            FinishAction::Poll(step, id) => match self.ended(held.run, step, &id) {
+                // Asking again changes nothing until the statement has ended.
+                None => return,
+                Some(reply) => call.reply = Some((pending(&held.seen, step), reply)),
+            },
             FinishAction::DropStaging => {
                 w.staging
-                    .retain(|s| !(s.run == number && Some(s.nonce) == seen.staging));
+                    .retain(|s| !(s.run == held.run && Some(s.nonce) == held.seen.staging));
                 call.is_dropped = true;
-                keep(&mut w, call);
             }
             FinishAction::Fence => {
                 w.fence();
                 call.is_fenced = true;
-                keep(&mut w, call);
             }
             FinishAction::MoveWatermark => {
-                if w.watermark == watermark {
-                    w.watermark = number;
-                    w.position = w.run(number).to;
+                if w.watermark == held.watermark {
+                    w.watermark = held.run;
+                    w.position = w.run(held.run).to;
                 }
-                w.workers[n] = Worker::Idle;
+                next.push((label, w.with(n, Worker::Idle)));
+                return;
             }
             // The warehouse takes no more statements: without a bound the counts would grow for ever.
-            FinishAction::Intend(_) if self.sends_of(number) >= self.bounds.statements => return,
+            FinishAction::Intend(_) if self.sends_of(held.run) >= self.bounds.statements => return,
+            _ if w.run(held.run).etag != held.etag => {
+                let worker = Worker::Finish(w.held(held.run), ready());
+                next.push((format!("{label}: somebody else wrote"), w.with(n, worker)));
+                return;
+            }
             change => {
-                if w.run(number).etag != etag {
-                    w.workers[n] = w.reader(number, true);
-                    next.push((format!("{label}: somebody else wrote"), w));
-                    return;
-                }
-                w.change(number, change, &mut call);
-                let run = w.run(number);
-                let (seen, etag) = (run.load.clone(), run.etag);
-                w.workers[n] = Worker::Finish {
-                    run: number,
-                    seen,
-                    etag,
-                    watermark,
-                    call,
+                w.change(held.run, change, &mut call);
+                let held = Held {
+                    watermark: held.watermark,
+                    ..w.held(held.run)
                 };
+                next.push((label, w.with(n, Worker::Finish(held, call))));
+                return;
             }
         }
-        next.push((label, w));
+        next.push((label, w.with(n, Worker::Finish(held.clone(), call))));
+    }
+
+    /// Sends a statement, unless the warehouse takes no more.
+    fn post(&mut self, held: &Held, step: Step, call: &mut FinishCall) -> bool {
+        if self.statements.len() >= self.bounds.statements {
+            return false;
+        }
+        let id = self.statements.len().to_string();
+        self.statements.push(Statement {
+            run: held.run,
+            step,
+            staging: held.seen.staging,
+            state: State::Flying,
+        });
+        call.intent = None;
+        call.reply = Some((pending(&held.seen, step), ReplySeen::Running(id)));
+        true
+    }
+
+    fn ended(&self, run: u64, step: Step, id: &str) -> Option<ReplySeen> {
+        let at: usize = id.parse().expect("ids are numbers");
+        match self.statements[at].state {
+            State::Flying | State::Running(..) => None,
+            State::Ok => Some(ReplySeen::Done(self.outcome(run, step))),
+            State::Failed => Some(ReplySeen::SendAgain),
+        }
     }
 
     fn sends_of(&self, number: u64) -> usize {
@@ -218,11 +168,10 @@ impl World {
         let run = self.run_mut(number);
         run.etag += 1;
         let entry = |load: &mut Load, step: Step| {
-            let at = load.steps.iter().position(|s| s.0 == step).unwrap_or_else(|| {
+            load.steps.iter().position(|s| s.0 == step).unwrap_or_else(|| {
                 load.steps.push((step, 0, None, false));
                 load.steps.len() - 1
-            });
-            at
+            })
         };
         match action {
             FinishAction::Intend(step) => {
@@ -257,72 +206,67 @@ impl World {
         }
     }
 
-    #[allow(clippy::too_many_arguments)]
-    fn abandon_step(
-        &self,
-        n: usize,
-        number: u64,
-        seen: &Load,
-        etag: u8,
-        watermark: u64,
-        call: AbandonCall,
-        next: &mut Vec<(String, World)>,
-    ) {
-        let document = self.document(number, seen);
-        let action = abandon(self.rules, &document, RunNumber(watermark), call);
+    fn abandon_step(&self, n: usize, held: &Held, mut call: AbandonCall, next: &mut Next) {
+        let document = self.document(held.run, &held.seen);
+        let action = abandon(self.rules, &document, RunNumber(held.watermark), call);
         let label = format!("worker {n}: abandon: {action:?}");
         let mut w = self.clone();
-        let keep = |call: AbandonCall| Worker::Abandon {
-            run: number,
-            seen: seen.clone(),
-            etag,
-            watermark,
-            call,
-        };
+        let mut held = held.clone();
         match action {
-            AbandonAction::Stop(_) | AbandonAction::HandToFinish => w.workers[n] = Worker::Idle,
+            AbandonAction::Stop(_) | AbandonAction::HandToFinish => {
+                next.push((label, w.with(n, Worker::Idle)));
+                return;
+            }
             // Files, staging table, fence: the order is the loader's; one step here, so the fence is what is tested.
             AbandonAction::ShutOut => {
-                w.run_mut(number).are_files_there = false;
+                w.run_mut(held.run).are_files_there = false;
                 w.staging
-                    .retain(|s| !(s.run == number && Some(s.nonce) == seen.staging));
+                    .retain(|s| !(s.run == held.run && Some(s.nonce) == held.seen.staging));
                 w.fence();
-                w.workers[n] = keep(AbandonCall {
-                    is_shut_out: true,
-                    ..call
-                });
+                call.is_shut_out = true;
             }
             AbandonAction::Retract => {
-                w.target.retain(|(_, run)| *run != number);
-                w.workers[n] = keep(AbandonCall {
-                    is_retracted: true,
-                    ..call
-                });
+                w.target.retain(|(_, run)| *run != held.run);
+                call.is_retracted = true;
             }
             AbandonAction::Raise => {
-                if w.watermark == watermark {
-                    w.watermark = number;
+                if w.watermark == held.watermark {
+                    w.watermark = held.run;
                 }
-                w.workers[n] = Worker::Idle;
+                next.push((label, w.with(n, Worker::Idle)));
+                return;
             }
             AbandonAction::Mark | AbandonAction::MarkAbandoned => {
-                let run = w.run_mut(number);
-                if run.etag == etag {
+                let run = w.run_mut(held.run);
+                if run.etag == held.etag {
                     run.etag += 1;
                     run.load.status = if action == AbandonAction::Mark { 2 } else { 3 };
-                    let (seen, etag) = (run.load.clone(), run.etag);
-                    w.workers[n] = Worker::Abandon {
-                        run: number,
-                        seen,
-                        etag,
-                        watermark,
-                        call,
+                    held = Held {
+                        watermark: held.watermark,
+                        ..w.held(held.run)
                     };
                 } else {
-                    w.workers[n] = w.reader(number, false);
+                    held = w.held(held.run);
+                    call = AbandonCall::default();
                 }
             }
         }
-        next.push((label, w));
+        next.push((label, w.with(n, Worker::Abandon(held, call))));
+    }
+}
+
+/// Preparing and counting for the belts change nothing that is modelled: done.
+fn ready() -> FinishCall {
+    FinishCall {
+        is_prepared: true,
+        is_belted: true,
+        ..FinishCall::default()
+    }
+}
+
+fn pending(seen: &Load, step: Step) -> Pending {
+    Pending {
+        step,
+        staging: seen.staging.map(|s| s.to_string()),
     }
 }

@@ -9,12 +9,15 @@
 mod check;
 mod executor;
 mod gate;
+mod moves;
 mod real;
 mod run_seed;
 mod schedules;
+mod setup;
 mod source;
 mod store;
 mod warehouse;
+mod warehouse_loader;
 mod world;
 
 use std::panic::catch_unwind;
@@ -31,7 +34,7 @@ fn number(name: &str) -> Option<u64> {
 }
 
 /// Runs seeds on all cores; the first that fails is printed with the command that replays it.
-fn run_seeds(subject: run_seed::Subject, seeds: u64) {
+fn run_seeds(subject: setup::Subject, seeds: u64) {
     if let Some(seed) = number("LAKEWARD_SIM_SEED") {
         run_seed::run(subject, seed, Rules::all()).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
         return;
@@ -49,7 +52,9 @@ fn run_seeds(subject: run_seed::Subject, seeds: u64) {
             let done = done.unwrap_or_else(|_| Err("a call panicked; its message stands above".to_owned()));
             if let Err(why) = done {
                 let name = subject.test_name();
-                let replay = format!("LAKEWARD_SIM_SEED={seed} cargo test -p lakeward-tests --test simulation {name} -- --nocapture");
+                let replay = format!(
+                    "LAKEWARD_SIM_SEED={seed} cargo test -p lakeward-tests --test simulation {name} -- --nocapture"
+                );
                 let text = format!("seed {seed} of {subject:?}: {why}\nreplay: {replay}");
                 failure.lock().expect("no worker panics").get_or_insert(text);
             }
@@ -64,10 +69,10 @@ fn run_seeds(subject: run_seed::Subject, seeds: u64) {
 
 #[test]
 fn a_warehouse_with_late_statements_ends_with_every_row_once() {
-    run_seeds(run_seed::Subject::Warehouse, 2000);
+    run_seeds(setup::Subject::Warehouse, 2000);
 }
 
 #[test]
 fn the_delta_loader_ends_with_every_row_once() {
-    run_seeds(run_seed::Subject::Delta, 300);
+    run_seeds(setup::Subject::Delta, 300);
 }

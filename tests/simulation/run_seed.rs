@@ -1,141 +1,20 @@
 //! One seed: a random schedule of everything that can happen, then rest, then the comparison.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
-use lakeward::load::Loader;
-use lakeward::model::job::{
-    ColumnSelection, ConsistencyWish, Job, JobName, Lineage, MissingRows, Naming, NullCursor, OnInvalid, Relation,
-    SchemaContract, WriteMode,
-};
+use lakeward::model::job::WriteMode;
 use lakeward::model::message::{Message, Origin};
 use lakeward::model::run::{Reload, ReloadRange};
-use lakeward::model::table::TableName;
 use lakeward::model::watermark::Position;
-use lakeward::report::Reporter;
 use lakeward::run::decide::Rules;
-use lakeward::run::{Clock, Host, Services};
-use lakeward::source::{Source, Sources};
-use lakeward::stage::{StageLimits, Stager};
-use lakeward::state::{JobState, StateStore};
-use object_store::ObjectStore;
-use object_store::memory::InMemory;
+use lakeward::state::JobState;
 use object_store::path::Path;
 use rand::RngExt;
 
 use crate::check::target_is_source;
-use crate::executor::Executor;
-use crate::source::ModelSource;
-use crate::store::GatedStore;
-use crate::warehouse::{Pace, StatementState, WarehouseLoader};
+use crate::setup::{Setup, Subject};
+use crate::warehouse::{Pace, StatementState};
 use crate::world::{Faults, Row, Sim};
 
-/// What stands at the end of the walk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Subject {
-    Warehouse,
-    Delta,
-}
-
-impl Subject {
-    pub fn test_name(self) -> &'static str {
-        match self {
-            Self::Warehouse => "a_warehouse",
-            Self::Delta => "the_delta_loader",
-        }
-    }
-}
-
-pub fn job(mode: WriteMode) -> Job {
-    Job {
-        name: JobName::parse("orders").expect("a name"),
-        connection: "model".into(),
-        relation: Relation::Table {
-            schema: None,
-            name: "t".into(),
-        },
-        columns: ColumnSelection::All,
-        filter: None,
-        types: BTreeMap::new(),
-        cursor: (mode != WriteMode::Replace).then(|| "ts".into()),
-        lag: None,
-        on_null_cursor: NullCursor::Error,
-        start: None,
-        primary_key: Some(vec!["id".into()]),
-        order_by: None,
-        hard_delete: None,
-        on_missing: MissingRows::Delete,
-        write: mode,
-        target: TableName::parse("raw.orders").expect("a name"),
-        slice_bytes: 1,
-        consistency: ConsistencyWish::PerKey,
-        on_invalid: OnInvalid::Fail,
-        naming: Naming::Source,
-        lineage: Lineage::Run,
-        contract: SchemaContract::default(),
-        schedule: None,
-        type_widening: false,
-    }
-}
-
-/// The world's clock: it moves when the scheduler says so.
-fn clock(sim: &Sim) -> Clock {
-    let sim = sim.clone();
-    Clock::from_fn(move || chrono::DateTime::UNIX_EPOCH + chrono::TimeDelta::seconds(sim.world().now))
-}
-
-/// A world, its services, its calls.
-pub struct Setup {
-    pub sim: Sim,
-    pub services: Arc<Services>,
-    pub executor: Executor,
-    pub raw: Arc<InMemory>,
-    pub mode: WriteMode,
-    subject: Subject,
-}
-
 impl Setup {
-    pub fn new(subject: Subject, seed: u64, mode: WriteMode, rules: Rules) -> Self {
-        let sim = Sim::new(seed);
-        let raw = Arc::new(InMemory::new());
-        let store: Arc<dyn ObjectStore> = Arc::new(GatedStore::new(raw.clone(), sim.clone()));
-        let loader: Arc<dyn Loader> = match subject {
-            Subject::Warehouse => Arc::new(WarehouseLoader {
-                sim: sim.clone(),
-                raw: raw.clone(),
-                store: store.clone(),
-            }),
-            Subject::Delta => crate::real::delta(&sim, &raw, &store),
-        };
-        let source: Arc<dyn Source> = Arc::new(ModelSource(sim.clone()));
-        let ids = sim.ids();
-        let services = Services {
-            jobs: vec![job(mode)],
-            sources: Sources::from([("model".to_owned(), source)]),
-            loader,
-            state: StateStore::new(store, Path::from("root"), ids.clone()),
-            stager: Stager::new(StageLimits::default()),
-            reporter: Reporter::silent(),
-            ids,
-            clock: clock(&sim),
-            // Nothing is ever fresh: economy is off, as rule 14 allows.
-            host: Host {
-                stale_after: std::time::Duration::ZERO,
-                ..Host::default()
-            },
-            rules,
-        };
-        let executor = Executor::new(sim.gate.clone());
-        Self {
-            sim,
-            services: Arc::new(services),
-            executor,
-            raw,
-            mode,
-            subject,
-        }
-    }
-
     pub fn plan(&self) -> Message {
         let job = self.services.jobs[0].name.clone();
         Message::Plan {

@@ -3,15 +3,15 @@
 //!
 //! The belts (count guard, later-run guard) are off: a rule must hold without them.
 
-use lakeward::model::job::{JobName, WriteMode};
+use lakeward::model::job::WriteMode;
 use lakeward::model::message::{Message, Origin, TakeOver};
 use lakeward::model::run::{Reload, ReloadRange};
-use lakeward::model::watermark::{Life, Position, RunId, RunNumber};
+use lakeward::model::watermark::{Position, RunNumber};
 use lakeward::run::decide::{Rule, Rules};
 
-use crate::run_seed::{Setup, Subject, job};
+use crate::moves::job_name;
+use crate::setup::{Setup, Subject};
 use crate::warehouse::Pace;
-use crate::world::Row;
 
 /// Plays a schedule with all rules and without one.
 fn needs(rule: Rule, mode: WriteMode, schedule: impl Fn(&mut Setup) -> Result<(), String>) {
@@ -28,95 +28,6 @@ fn needs(rule: Rule, mode: WriteMode, schedule: impl Fn(&mut Setup) -> Result<()
     play(Rules::all()).unwrap_or_else(|why| panic!("with all rules: {why}"));
     let why = play(Rules::without(rule)).expect_err("the schedule must fail without its rule");
     eprintln!("without {rule:?}: {why}");
-}
-
-impl Setup {
-    fn write(&mut self, id: i64, version: i64) {
-        let mut world = self.sim.world();
-        world.source.clock += 1;
-        let ts = world.source.clock;
-        world.source.next_id = world.source.next_id.max(id);
-        world.source.rows.insert(id, Row { id, version, ts });
-    }
-
-    fn pace(&self, pace: Pace) {
-        self.sim.world().warehouse.pace = pace;
-    }
-
-    /// Starts a call with a message of its own.
-    fn begin(&mut self, message: Message) {
-        self.executor.send(message);
-        let last = self.executor.queued() - 1;
-        self.executor.deliver(last, &self.services.clone(), None);
-    }
-
-    /// Plans and reads the next run to its last seal; the `Finish` waits in the queue.
-    fn stage(&mut self, name: &str) -> RunId {
-        let plan = Message::Plan {
-            job: job_name(name),
-            reload: None,
-            take_over: None,
-            origin: Origin::Request,
-        };
-        self.stage_by(plan)
-    }
-
-    fn stage_by(&mut self, plan: Message) -> RunId {
-        let job = plan.job().cloned();
-        self.executor.clear_queue();
-        self.executor.send(plan);
-        loop {
-            let next = self.executor.position(|m| !matches!(m, Message::Finish { .. }));
-            let Some(next) = next else { break };
-            self.executor.deliver(next, &self.services.clone(), None);
-            while !self.executor.step(self.executor.in_flight() - 1) {}
-        }
-        let finish = self.executor.history().iter().rev().find_map(|m| match m {
-            Message::Finish { run } if Some(&run.job) == job.as_ref() => Some(run.clone()),
-            _ => None,
-        });
-        self.executor.clear_queue();
-        finish.expect("a staged run asks to be finished")
-    }
-
-    fn finish(&mut self, run: &RunId) {
-        self.begin(Message::Finish { run: run.clone() });
-    }
-
-    fn to_the_end(&mut self) {
-        while !self.executor.step(self.executor.in_flight() - 1) {}
-    }
-
-    fn die(&mut self) {
-        self.executor.kill(self.executor.in_flight() - 1);
-    }
-
-    fn abandon(&mut self, run: &RunId) {
-        self.begin(Message::Abandon {
-            run: run.clone(),
-            reason: "a user said so".into(),
-        });
-    }
-
-    /// Loads everything that is new, with a warehouse that answers at once.
-    fn load(&mut self, name: &str) {
-        self.pace(Pace::Ends);
-        let run = self.stage(name);
-        self.finish(&run);
-        self.to_the_end();
-    }
-
-    fn begin_statement(&self, at: usize) {
-        self.sim.world().warehouse.begin(at, &self.raw);
-    }
-
-    fn commit_statement(&self, at: usize) {
-        self.sim.world().warehouse.commit(at);
-    }
-}
-
-fn job_name(name: &str) -> JobName {
-    JobName::parse(name).expect("a name")
 }
 
 #[test]
@@ -326,14 +237,26 @@ fn half_an_abandon_is_taken_up() {
 /// watermark, and the next append would add rows a second time.
 #[test]
 fn a_full_reload_that_was_given_up_is_done_again() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("threads");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .expect("threads");
     let _inside = runtime.enter();
     let mut s = Setup::new(Subject::Warehouse, 1, WriteMode::Append, Rules::all());
     s.write(1, 1);
     s.load("orders");
     s.write(2, 1);
-    let reload = Some(Reload { request: "r1".into(), what: ReloadRange::Full });
-    let run = s.stage_by(Message::Plan { job: job_name("orders"), reload, take_over: None, origin: Origin::Request });
+    let reload = Some(Reload {
+        request: "r1".into(),
+        what: ReloadRange::Full,
+    });
+    let run = s.stage_by(Message::Plan {
+        job: job_name("orders"),
+        reload,
+        take_over: None,
+        origin: Origin::Request,
+    });
     s.finish(&run);
     assert!(s.executor.step_until("send apply"));
     let sent = s.sim.world().warehouse.statements.len();
@@ -345,7 +268,9 @@ fn a_full_reload_that_was_given_up_is_done_again() {
     s.to_the_end();
     s.executor.clear_queue();
     s.write(3, 1);
-    s.come_to_rest().and_then(|()| s.compare()).unwrap_or_else(|why| panic!("{why}"));
+    s.come_to_rest()
+        .and_then(|()| s.compare())
+        .unwrap_or_else(|why| panic!("{why}"));
 }
 
 #[test]
@@ -372,58 +297,4 @@ fn late_commits_below_the_greatest_cursor_are_read() {
     };
     play(true).unwrap_or_else(|why| panic!("with a safe bound: {why}"));
     play(false).expect_err("the schedule must fail without a safe bound");
-}
-
-impl Setup {
-    /// Another job that reads the same table into the same target.
-    fn add_job(&mut self, name: &str) {
-        let mut services = (*self.services).clone();
-        let mut other = job(self.mode);
-        other.name = job_name(name);
-        services.jobs.push(other);
-        self.services = services.into();
-    }
-
-    fn life(&self, name: &str) -> Life {
-        let run = self.executor.history().iter().rev().find_map(|m| match m {
-            Message::Extract { run, .. } | Message::Finish { run } if run.job == job_name(name) => {
-                Some(run.life.clone())
-            }
-            _ => None,
-        });
-        run.expect("the job has a life")
-    }
-
-    fn clean_run(&self, run: RunNumber) {
-        use futures::TryStreamExt;
-        use object_store::{ObjectStore, ObjectStoreExt};
-        let folder = object_store::path::Path::from(format!("root/state/runs/orders/{}/{run}", self.life("orders")));
-        futures::executor::block_on(async {
-            let documents: Vec<_> = self
-                .raw
-                .list(Some(&folder))
-                .try_collect()
-                .await
-                .expect("memory can be listed");
-            for document in documents {
-                self.raw
-                    .delete(&document.location)
-                    .await
-                    .expect("memory can be deleted from");
-            }
-        });
-    }
-
-    /// Reads the run that a sleeper brought back.
-    fn stage_what_is_there(&mut self, name: &str) -> RunId {
-        while let Some(next) = self.executor.position(|m| matches!(m, Message::Extract { .. })) {
-            self.executor.deliver(next, &self.services.clone(), None);
-            self.to_the_end();
-        }
-        RunId {
-            job: job_name(name),
-            life: self.life(name),
-            run: RunNumber(1),
-        }
-    }
 }

@@ -70,6 +70,47 @@ fn slices(sim: &Sim, cuts_wanted: usize) -> Vec<Slice> {
         .collect()
 }
 
+impl ModelSource {
+    /// The window, the position after it, and whether nothing can be in it.
+    fn window(&self, request: &PlanRequest<'_>) -> (Window, Option<Position>, bool) {
+        let job = request.job;
+        let world = self.0.world();
+        let bound = world.source.safe_bound(world.is_bound_safe);
+        let from = request.watermark.position.clone();
+        match (&job.cursor, request.reload.map(|r| &r.what)) {
+            (None, _) => (Window::default(), None, false),
+            (Some(_), Some(ReloadRange::Full)) => {
+                let to = Some(Position(bound.to_string()));
+                (
+                    Window {
+                        from: None,
+                        to: to.clone(),
+                    },
+                    to,
+                    false,
+                )
+            }
+            (Some(_), Some(ReloadRange::Range { from, to })) => (
+                Window {
+                    from: from.clone(),
+                    to: to.clone(),
+                },
+                request.watermark.position.clone(),
+                false,
+            ),
+            (Some(_), None) => {
+                let is_empty = bound <= from.as_ref().map_or(0, |p| parse(&p.0));
+                let to = if is_empty {
+                    from.clone()
+                } else {
+                    Some(Position(bound.to_string()))
+                };
+                (Window { from, to: to.clone() }, to, is_empty)
+            }
+        }
+    }
+}
+
 #[async_trait]
 impl Source for ModelSource {
     async fn check(&self) -> Vec<CheckLine> {
@@ -85,42 +126,7 @@ impl Source for ModelSource {
             return Err(Error::new(ErrorKind::SourceBusy, "cannot plan: the connection was cut"));
         }
         let job = request.job;
-        let (window, after, is_empty) = {
-            let world = self.0.world();
-            let bound = world.source.safe_bound(world.is_bound_safe);
-            let from = request.watermark.position.clone();
-            match (&job.cursor, request.reload.map(|r| &r.what)) {
-                (None, _) => (Window::default(), None, false),
-                (Some(_), Some(ReloadRange::Full)) => {
-                    let to = Some(Position(bound.to_string()));
-                    (
-                        Window {
-                            from: None,
-                            to: to.clone(),
-                        },
-                        to,
-                        false,
-                    )
-                }
-                (Some(_), Some(ReloadRange::Range { from, to })) => (
-                    Window {
-                        from: from.clone(),
-                        to: to.clone(),
-                    },
-                    request.watermark.position.clone(),
-                    false,
-                ),
-                (Some(_), None) => {
-                    let is_empty = bound <= from.as_ref().map_or(0, |p| parse(&p.0));
-                    let to = if is_empty {
-                        from.clone()
-                    } else {
-                        Some(Position(bound.to_string()))
-                    };
-                    (Window { from, to: to.clone() }, to, is_empty)
-                }
-            }
-        };
+        let (window, after, is_empty) = self.window(request);
         let slice_key = SliceKey {
             column: "id".into(),
             target_column: "id".into(),

@@ -3,31 +3,20 @@
 //! Kind in one thing, which the protocol needs: a metadata commit fails every write that began before it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
-use async_trait::async_trait;
 use bytes::Bytes;
 use futures::executor::block_on;
-use lakeward::error::{Error, ErrorKind, Result};
-use lakeward::load::{CleanRequest, Cleaned, HistoryEntry, Loader, Reply, StagingPlace, TargetTable, Work};
-use lakeward::model::check::CheckLine;
-use lakeward::model::job::{JobName, WriteMode};
-use lakeward::model::manifest::PartColumns;
-use lakeward::model::run::{Outcome, Step};
-use lakeward::model::table::TableName;
-use lakeward::model::watermark::{Life, RunId};
+use lakeward::model::job::WriteMode;
+use lakeward::model::run::Outcome;
+use lakeward::model::watermark::RunId;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use crate::source;
-use crate::world::{Luck, Row, Sim};
-
-/// Files of one COPY; small, so that runs have several.
-const FILES_PER_COPY: usize = 2;
+use crate::world::Row;
 
 #[derive(Debug, Default)]
 pub struct Warehouse {
@@ -111,15 +100,6 @@ impl Statement {
     }
 }
 
-#[derive(Debug)]
-pub struct WarehouseLoader {
-    pub sim: Sim,
-    /// Behind the gate: what the warehouse itself reads.
-    pub raw: Arc<InMemory>,
-    /// Before the gate: what the client sees.
-    pub store: Arc<dyn ObjectStore>,
-}
-
 pub fn rows_of(raw: &InMemory, file: &Path) -> Option<Vec<Row>> {
     let bytes: Bytes = block_on(async { raw.get(file).await.ok()?.bytes().await.ok() })?;
     let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).ok()?.build().ok()?;
@@ -161,7 +141,7 @@ fn assert_sealed(raw: &InMemory, file: &Path) {
 
 impl Warehouse {
     /// What `_lakeward_run` says on the rows of a run.
-    fn tag(&self, run: &RunId) -> String {
+    pub fn tag(&self, run: &RunId) -> String {
         if self.tags_lack_job {
             run.run.to_string()
         } else {
@@ -282,263 +262,5 @@ fn write(table: &mut Table, what: &What, mode: WriteMode, run: &str, rows: Vec<R
             }
             outcome(inserted, updated, 0)
         }
-    }
-}
-
-impl WarehouseLoader {
-    fn folder(run: &RunId) -> Path {
-        Path::from(format!("root/data/{run}"))
-    }
-
-    fn staging_name(work: &Work<'_>) -> String {
-        format!(
-            "_lakeward_{}_{}_{}",
-            work.run.job,
-            work.run.run,
-            work.staging.unwrap_or("none")
-        )
-    }
-
-    fn statement(&self, work: &Work<'_>, step: Step) -> Statement {
-        let is_append = work.plan.mode == WriteMode::Append;
-        let target = work.plan.target.to_string();
-        let what = match step {
-            Step::CreateStaging => What::Create {
-                name: Self::staging_name(work),
-            },
-            Step::Copy(chunk) => {
-                let files = work
-                    .files
-                    .chunks(FILES_PER_COPY)
-                    .nth(chunk as usize)
-                    .unwrap_or_default();
-                What::Copy {
-                    table: if is_append {
-                        target.clone()
-                    } else {
-                        Self::staging_name(work)
-                    },
-                    files: files
-                        .iter()
-                        .map(|f| Self::folder(work.run).join(f.name.as_str()))
-                        .collect(),
-                    expected: files.iter().map(|f| f.rows).sum(),
-                }
-            }
-            Step::Apply => What::Apply {
-                staging: Self::staging_name(work),
-                expected: work.rows(),
-            },
-        };
-        Statement {
-            what,
-            run: self.sim.world().warehouse.tag(work.run),
-            target,
-            mode: work.plan.mode,
-            state: StatementState::Flying,
-        }
-    }
-
-    /// What the client makes of a statement's end. COPY that inserted nothing: an earlier send won, if the rows are
-    /// there by their tag.
-    fn reply(world: &crate::world::World, at: usize) -> Result<Reply> {
-        let statement = &world.warehouse.statements[at];
-        match (&statement.state, &statement.what) {
-            (StatementState::Flying | StatementState::Running { .. }, _) => Ok(Reply::Running(at.to_string())),
-            (StatementState::Failed("file not found"), _) => {
-                Err(Error::new(ErrorKind::WarehouseRejected, "cannot copy: staged files are gone").run_is_lost())
-            }
-            (StatementState::Failed(why), _) => Ok(Reply::SendAgain((*why).to_owned())),
-            (StatementState::Ok(outcome), What::Copy { table, files, expected }) if outcome.rows != *expected => {
-                let is_there = world
-                    .warehouse
-                    .tables
-                    .get(table)
-                    .is_some_and(|t| files.iter().all(|f| t.ledger.contains(f.as_ref())));
-                match is_there {
-                    true => Ok(Reply::Done(Outcome {
-                        rows: *expected,
-                        inserted: *expected,
-                        ..Outcome::default()
-                    })),
-                    false => Ok(Reply::SendAgain("loaded nothing".into())),
-                }
-            }
-            (StatementState::Ok(outcome), What::Apply { expected, .. }) => Ok(Reply::Done(Outcome {
-                rows: *expected,
-                ..*outcome
-            })),
-            (StatementState::Ok(outcome), _) => Ok(Reply::Done(*outcome)),
-        }
-    }
-
-    async fn io(&self, doing: &str) -> Result<Luck> {
-        match self.sim.io(doing).await {
-            Luck::FailsBefore => Err(Error::new(ErrorKind::WarehouseBusy, format!("cannot {doing}: cut off"))),
-            luck => Ok(luck),
-        }
-    }
-
-    fn answered<T>(luck: Luck, doing: &str, value: T) -> Result<T> {
-        match luck {
-            Luck::ReplyLost => Err(Error::new(
-                ErrorKind::WarehouseBusy,
-                format!("cannot tell whether it did {doing}"),
-            )),
-            _ => Ok(value),
-        }
-    }
-
-    async fn metadata_commit(&self, target: &str) -> Result<()> {
-        let luck = self.io("fence").await?;
-        if let Some(table) = self.sim.world().warehouse.tables.get_mut(target) {
-            table.metadata += 1;
-        }
-        Self::answered(luck, "fence", ())
-    }
-}
-
-#[async_trait]
-impl Loader for WarehouseLoader {
-    async fn check(&self, _targets: &[TableName]) -> Vec<CheckLine> {
-        vec![]
-    }
-
-    fn staging(&self, run: &RunId, _target: &TableName) -> Result<StagingPlace> {
-        Ok(StagingPlace {
-            store: self.store.clone(),
-            folder: Self::folder(run),
-            columns: PartColumns::Numbered,
-        })
-    }
-
-    fn steps(&self, mode: WriteMode, files: usize) -> Vec<Step> {
-        let copies = u32::try_from(files.div_ceil(FILES_PER_COPY)).expect("a handful");
-        let copies = (0..copies).map(Step::Copy);
-        match mode {
-            WriteMode::Append => copies.collect(),
-            _ => std::iter::once(Step::CreateStaging)
-                .chain(copies)
-                .chain([Step::Apply])
-                .collect(),
-        }
-    }
-
-    async fn describe(&self, target: &TableName) -> Result<Option<TargetTable>> {
-        self.io("describe").await?;
-        let world = self.sim.world();
-        let target = target.to_string();
-        let fed = world.warehouse.fed_by.iter().filter(|((t, _), _)| *t == target);
-        let fed_by = fed
-            .map(|((_, job), life)| (JobName::parse(job.as_str()).expect("was one"), Life(life.clone())))
-            .collect();
-        let there = world.warehouse.tables.contains_key(&target);
-        Ok(there.then(|| TargetTable {
-            schema: source::schema(),
-            fed_by,
-        }))
-    }
-
-    async fn prepare(&self, work: &Work<'_>) -> Result<()> {
-        let luck = self.io("prepare").await?;
-        let target = work.plan.target.to_string();
-        {
-            let mut world = self.sim.world();
-            world.warehouse.tables.entry(target.clone()).or_default();
-            let key = (target, work.run.job.to_string());
-            world.warehouse.fed_by.insert(key, work.run.life.to_string());
-        }
-        Self::answered(luck, "prepare", ())
-    }
-
-    async fn send(&self, work: &Work<'_>, step: Step) -> Result<Reply> {
-        use rand::RngExt;
-        let luck = self.io(&format!("send {step}")).await?;
-        let statement = self.statement(work, step);
-        let reply = {
-            let mut world = self.sim.world();
-            world.warehouse.statements.push(statement);
-            let at = world.warehouse.statements.len() - 1;
-            let pace = match world.warehouse.pace {
-                Pace::Any => [Pace::Flies, Pace::Begins, Pace::Ends][world.rng.random_range(0..3)],
-                pace => pace,
-            };
-            if pace != Pace::Flies {
-                world.warehouse.begin(at, &self.raw);
-            }
-            if pace == Pace::Ends {
-                world.warehouse.commit(at);
-            }
-            Self::reply(&world, at)?
-        };
-        Self::answered(luck, "send", reply)
-    }
-
-    async fn observe(&self, _work: &Work<'_>, _step: Step, statement: &str) -> Result<Reply> {
-        self.io("observe").await?;
-        let at = statement.parse().expect("ids of this warehouse are numbers");
-        Self::reply(&self.sim.world(), at)
-    }
-
-    async fn shut_out(&self, work: &Work<'_>) -> Result<()> {
-        use futures::TryStreamExt;
-        let busy = |e: object_store::Error| {
-            Error::new(ErrorKind::StorageBusy, "cannot delete staged files").because(e.to_string())
-        };
-        let files: Vec<_> = self
-            .store
-            .list(Some(&Self::folder(work.run)))
-            .try_collect()
-            .await
-            .map_err(busy)?;
-        for file in files {
-            match self.store.delete(&file.location).await {
-                Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
-                Err(e) => return Err(busy(e)),
-            }
-        }
-        self.drop_staging(work).await?;
-        self.metadata_commit(&work.plan.target.to_string()).await
-    }
-
-    async fn drop_staging(&self, work: &Work<'_>) -> Result<()> {
-        let luck = self.io("drop").await?;
-        if work.staging.is_some() {
-            self.sim.world().warehouse.tables.remove(&Self::staging_name(work));
-        }
-        Self::answered(luck, "drop", ())
-    }
-
-    async fn fence(&self, work: &Work<'_>) -> Result<()> {
-        self.metadata_commit(&work.plan.target.to_string()).await
-    }
-
-    async fn retract(&self, work: &Work<'_>) -> Result<()> {
-        let luck = self.io("retract").await?;
-        let mut world = self.sim.world();
-        let tag = world.warehouse.tag(work.run);
-        if let Some(table) = world.warehouse.tables.get_mut(&work.plan.target.to_string()) {
-            table.rows.retain(|(_, t)| *t != tag);
-        }
-        drop(world);
-        Self::answered(luck, "retract", ())
-    }
-
-    async fn count(&self, run: &RunId, target: &TableName) -> Result<u64> {
-        self.io("count").await?;
-        let world = self.sim.world();
-        let tag = world.warehouse.tag(run);
-        let table = world.warehouse.tables.get(&target.to_string());
-        Ok(table.map_or(0, |t| {
-            t.rows.iter().filter(|(_, tag_of_row)| *tag_of_row == tag).count() as u64
-        }))
-    }
-
-    async fn clean(&self, _request: &CleanRequest<'_>) -> Result<Cleaned> {
-        Ok(Cleaned::default())
-    }
-
-    async fn history(&self, _target: &TableName, _limit: usize) -> Result<Vec<HistoryEntry>> {
-        Ok(vec![])
     }
 }

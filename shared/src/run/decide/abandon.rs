@@ -45,17 +45,16 @@ pub fn abandon(rules: Rules, run: &RunDocument, watermark: RunNumber, call: Aban
         return AbandonAction::Stop(Stop::NotNext);
     }
     let must_shut_out = !call.is_shut_out && rules.hold(Rule::ShutOut);
+    let must_retract =
+        run.plan.mode == WriteMode::Append && !call.is_retracted && rules.hold(Rule::RetractBeforeRaise);
+    // Without its mark a run goes through the same motions, and whoever finishes it does not know.
+    let is_marked = rules.hold(Rule::MarkFirst);
     match run.load.status {
         LoadStatus::Committed => AbandonAction::HandToFinish,
-        LoadStatus::Open if must_shut_out && !rules.hold(Rule::MarkFirst) => AbandonAction::ShutOut,
-        LoadStatus::Open => AbandonAction::Mark,
-        LoadStatus::Abandoning if must_shut_out => AbandonAction::ShutOut,
+        LoadStatus::Open if is_marked => AbandonAction::Mark,
+        LoadStatus::Open | LoadStatus::Abandoning if must_shut_out => AbandonAction::ShutOut,
         LoadStatus::Abandoning => AbandonAction::MarkAbandoned,
-        LoadStatus::Abandoned
-            if run.plan.mode == WriteMode::Append && !call.is_retracted && rules.hold(Rule::RetractBeforeRaise) =>
-        {
-            AbandonAction::Retract
-        }
-        LoadStatus::Abandoned => AbandonAction::Raise,
+        LoadStatus::Open | LoadStatus::Abandoned if must_retract => AbandonAction::Retract,
+        LoadStatus::Open | LoadStatus::Abandoned => AbandonAction::Raise,
     }
 }
