@@ -146,9 +146,8 @@ impl World {
     pub fn check(&self) -> Result<(), String> {
         match self.bounds.mode {
             WriteMode::Append => {
-                let versions: Vec<u8> = self.target.iter().map(|(v, _)| *v).collect();
                 for version in 1..=self.source {
-                    let count = versions.iter().filter(|v| **v == version).count();
+                    let count = self.target.iter().filter(|(v, _)| *v == version).count();
                     if count > 1 {
                         return Err(format!("row {version} is in the target {count} times"));
                     }

@@ -1,7 +1,6 @@
 //! Breadth-first search with shortest traces.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::collections::HashSet;
 
 use crate::model::World;
 
@@ -15,18 +14,17 @@ const STATES_MAX: usize = 6_000_000;
 
 pub fn search(start: World) -> Verdict {
     // For each number where it came from, and for each number where it came from: memory for the trace without copies.
-    let mut seen: HashMap<u128, ()> = HashMap::new();
+    let mut seen: HashSet<u128> = HashSet::new();
     let mut from: Vec<(u32, String)> = vec![(0, String::new())];
-    seen.insert(start.fingerprint(), ());
+    seen.insert(start.fingerprint());
     let mut layer = vec![(0_u32, start)];
     while !layer.is_empty() {
         let mut next_layer = Vec::new();
         for (number, world) in layer {
             for (label, next) in world.successors() {
-                let Entry::Vacant(entry) = seen.entry(next.fingerprint()) else {
+                if !seen.insert(next.fingerprint()) {
                     continue;
-                };
-                entry.insert(());
+                }
                 assert!(
                     from.len() < STATES_MAX,
                     "more than {STATES_MAX} states: choose a smaller configuration"

@@ -139,7 +139,9 @@ impl Executor {
         match done {
             Ok(outgoing) => {
                 self.queue.retain(|q| q.id != ended.message);
-                outgoing.into_iter().for_each(|o| self.send(o.message));
+                for one in outgoing {
+                    self.send(one.message);
+                }
             }
             Err(e) if e.kind().retry() == Retry::Later => {}
             Err(e) => {

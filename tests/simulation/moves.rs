@@ -61,7 +61,7 @@ impl Setup {
         self.begin(Message::Finish { run: run.clone() });
     }
 
-    pub fn to_the_end(&mut self) {
+    pub fn run_on(&mut self) {
         while !self.executor.step(self.executor.in_flight() - 1) {}
     }
 
@@ -81,7 +81,7 @@ impl Setup {
         self.pace(Pace::Ends);
         let run = self.stage(name);
         self.finish(&run);
-        self.to_the_end();
+        self.run_on();
     }
 
     pub fn begin_statement(&self, at: usize) {
@@ -141,7 +141,7 @@ impl Setup {
     pub fn stage_what_is_there(&mut self, name: &str) -> RunId {
         while let Some(next) = self.executor.position(|m| matches!(m, Message::Extract { .. })) {
             self.executor.deliver(next, &self.services.clone(), None);
-            self.to_the_end();
+            self.run_on();
         }
         RunId {
             job: job_name(name),

@@ -167,8 +167,7 @@ impl Setup {
                 world.source.commit(0);
             }
         }
-        let mut quiet = 0;
-        for _ in 0..60 {
+        for quiet in 0..60 {
             let before = self.state().map(|s| s.watermark);
             self.executor.send(self.plan());
             self.drain()?;
@@ -182,7 +181,6 @@ impl Setup {
             if is_loaded {
                 return Ok(());
             }
-            quiet += 1;
         }
         Err(format!(
             "the job does not come to its end; failures: {:?}",

@@ -43,7 +43,7 @@ fn a_copy_that_began_before_its_run_was_abandoned_never_doubles_a_row() {
         }
         s.die();
         s.abandon(&run);
-        s.to_the_end();
+        s.run_on();
         s.load("orders");
         s.commit_statement(0);
         s.compare()
@@ -68,7 +68,7 @@ fn a_merge_sent_twice_never_brings_an_older_version_back() {
         s.finish(&run);
         assert!(s.executor.step_until("drop"));
         s.begin_statement(sent);
-        s.to_the_end();
+        s.run_on();
         s.write(1, 2);
         s.load("orders");
         s.commit_statement(sent);
@@ -96,7 +96,7 @@ fn a_late_create_of_a_staging_table_never_empties_the_target() {
         let create = fly(s, "send create_staging");
         let overwrite = fly(s, "send apply");
         s.finish(&run);
-        s.to_the_end();
+        s.run_on();
         s.write(2, 1);
         s.load("orders");
         s.begin_statement(create);
@@ -123,7 +123,7 @@ fn two_jobs_on_one_target_never_delete_each_others_rows() {
         s.load("other");
         let run = s.stage("orders");
         s.abandon(&run);
-        s.to_the_end();
+        s.run_on();
         s.compare()
     };
     play(false).unwrap_or_else(|why| panic!("with the job in the tag: {why}"));
@@ -148,7 +148,7 @@ fn a_reload_never_makes_a_row_older() {
             s.write(1, 2);
             s.load("orders");
             s.finish(&reload);
-            s.to_the_end();
+            s.run_on();
         } else {
             let regular = s.stage("orders");
             let what = ReloadRange::Range {
@@ -167,7 +167,7 @@ fn a_reload_never_makes_a_row_older() {
             });
             s.write(1, 2);
             s.finish(&regular);
-            s.to_the_end();
+            s.run_on();
             s.come_to_rest()?;
         }
         s.compare()
@@ -213,7 +213,7 @@ fn a_run_whose_documents_were_cleaned_never_comes_back() {
         while !s.executor.step(sleeper) {}
         let run = s.stage_what_is_there("orders");
         s.finish(&run);
-        s.to_the_end();
+        s.run_on();
         s.compare()
     });
 }
@@ -265,7 +265,7 @@ fn a_full_reload_that_was_given_up_is_done_again() {
     }
     s.die();
     s.abandon(&run);
-    s.to_the_end();
+    s.run_on();
     s.executor.clear_queue();
     s.write(3, 1);
     s.come_to_rest()

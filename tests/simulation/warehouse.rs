@@ -165,11 +165,11 @@ impl Warehouse {
                 }
             },
             What::Copy { table, files, .. } => {
-                files.iter().for_each(|f| {
+                for f in files {
                     if rows_of(raw, f).is_some() {
-                        assert_sealed(raw, f)
+                        assert_sealed(raw, f);
                     }
-                });
+                }
                 let read: Option<Vec<Vec<Row>>> = files.iter().map(|f| rows_of(raw, f)).collect();
                 match (read, metadata(table)) {
                     (Some(rows), Some(metadata)) => StatementState::Running {

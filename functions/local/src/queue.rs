@@ -523,7 +523,7 @@ mod tests {
             extract("a", 0),
             finish("b"),
             Outgoing {
-                delay: Duration::from_secs(60),
+                delay: Duration::from_mins(1),
                 ..plan("c")
             },
         ];

@@ -146,7 +146,10 @@ fn refuse_nonsense(job: &Job, reload: Option<&Reload>) -> Result<()> {
 
 /// A full reload replaces the table: rows of other jobs would be lost, and their watermarks would not know.
 fn refuse_shared_target(job: &Job, services: &Services) -> Result<()> {
-    let others = services.jobs.iter().filter(|j| j.name != job.name && j.target == job.target);
+    let others = services
+        .jobs
+        .iter()
+        .filter(|j| j.name != job.name && j.target == job.target);
     let others: Vec<&str> = others.map(|j| j.name.as_str()).collect();
     if others.is_empty() {
         return Ok(());

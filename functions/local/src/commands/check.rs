@@ -34,7 +34,9 @@ pub async fn check(global: &Global) -> Result<Exit, Failure> {
     if global.json {
         print::json(&lines);
     } else {
-        lines.iter().for_each(|line| print::out(&shown(line)));
+        for line in &lines {
+            print::out(&shown(line));
+        }
     }
     let is_bad = |line: &CheckLine| matches!(line.verdict, Verdict::Bad(_));
     Ok(if lines.iter().any(is_bad) {

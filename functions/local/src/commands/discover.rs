@@ -122,7 +122,7 @@ fn proposal(connection: &str, tables: &[TableInfo]) -> String {
                 }
             }
             ([], "merge") => {
-                text.push_str("# no column grows with every change: the whole table is read, or cursor = \"xmin\"\n")
+                text.push_str("# no column grows with every change: the whole table is read, or cursor = \"xmin\"\n");
             }
             _ => text.push_str("# no key: the whole table is read and replaced\n"),
         }

@@ -25,7 +25,8 @@ pub async fn resume(args: &ResumeArgs, global: &Global) -> Result<Exit, Failure>
             "cannot resume run {id}: it has ended; lakeward show tells how"
         )));
     }
-    while job.paused {
+    // Until nobody is in the way; a job that is not paused needs nothing.
+    loop {
         let Some(read) = services.state.job(&id.job).await? else {
             break;
         };

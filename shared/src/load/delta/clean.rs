@@ -21,7 +21,7 @@ use crate::error::{ErrorKind, OrError as _, Result};
 use crate::load::{CleanRequest, Cleaned};
 
 /// Delta's own default for `delta.logRetentionDuration`.
-const LOG_RETENTION: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+const LOG_RETENTION: Duration = Duration::from_hours(720);
 
 /// Deletes, and says how much.
 pub(super) async fn clean(table: &Table, request: &CleanRequest<'_>) -> Result<Cleaned> {

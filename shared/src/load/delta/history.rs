@@ -52,12 +52,12 @@ pub(super) async fn log_files(table: &Table) -> Result<Vec<LogFile>> {
         .try_collect()
         .await
         .map_err(|e| store_error(e, format!("cannot list the log of table {}", table.place.name)))?;
-    let mut files: Vec<LogFile> = objects.into_iter().filter_map(|o| parse(&log, o)).collect();
+    let mut files: Vec<LogFile> = objects.into_iter().filter_map(|o| parse(&log, &o)).collect();
     files.sort_by_key(|f| f.version);
     Ok(files)
 }
 
-fn parse(log: &Path, object: ObjectMeta) -> Option<LogFile> {
+fn parse(log: &Path, object: &ObjectMeta) -> Option<LogFile> {
     let parts: Vec<_> = object.location.prefix_match(log)?.collect();
     let [name] = parts.as_slice() else { return None };
     let (digits, rest) = name.as_ref().split_once('.')?;

@@ -67,9 +67,9 @@ impl View {
         let fields = Fields::parse(metadata.schema_string())?;
         let properties = metadata.configuration().clone();
         Ok(Self {
+            snapshot,
             fields,
             properties,
-            snapshot,
         })
     }
 

@@ -45,8 +45,7 @@ pub fn abandon(rules: Rules, run: &RunDocument, watermark: RunNumber, call: Aban
         return AbandonAction::Stop(Stop::NotNext);
     }
     let must_shut_out = !call.is_shut_out && rules.hold(Rule::ShutOut);
-    let must_retract =
-        run.plan.mode == WriteMode::Append && !call.is_retracted && rules.hold(Rule::RetractBeforeRaise);
+    let must_retract = run.plan.mode == WriteMode::Append && !call.is_retracted && rules.hold(Rule::RetractBeforeRaise);
     // Without its mark a run goes through the same motions, and whoever finishes it does not know.
     let is_marked = rules.hold(Rule::MarkFirst);
     match run.load.status {

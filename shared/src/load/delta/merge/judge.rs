@@ -237,7 +237,7 @@ impl<'a> Judge<'a> {
         self.output.write(&closed).await
     }
 
-    /// delete_sync: rows with the wrong mark are written with the right one.
+    /// `delete_sync`: rows with the wrong mark are written with the right one.
     async fn mark(&mut self, rows: &RecordBatch, numbers: Vec<usize>, column: &str, gone: bool) -> Result<Vec<usize>> {
         let mark: ArrayRef = Arc::new(BooleanArray::from(vec![gone; rows.num_rows()]));
         self.output.write(&with(rows, [(column, mark)])?).await?;

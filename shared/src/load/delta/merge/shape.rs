@@ -30,7 +30,7 @@ pub(in crate::load::delta) struct Shape {
     pub keys_only: SchemaRef,
     /// What is read of the target first: key columns, and the flag.
     pub look: SchemaRef,
-    /// The column that says which rows of the target are looked at (scd2) or which are marked already (delete_sync).
+    /// The column that says which rows of the target are looked at (scd2) or which are marked already (`delete_sync`).
     pub flag: Option<String>,
     /// Their names.
     pub key_names: Vec<String>,

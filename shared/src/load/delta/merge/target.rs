@@ -3,7 +3,7 @@
 //! Keys are read first; only where one meets is a row group read in full. It refuses to look at files whose statistics
 //! leave no room for the keys at hand.
 
-use arrow::array::{Array as _, AsArray as _, BooleanArray, RecordBatch};
+use arrow::array::{Array as _, BooleanArray, RecordBatch};
 use arrow::compute::{filter_record_batch, take_record_batch};
 use futures::TryStreamExt as _;
 
@@ -102,13 +102,13 @@ impl Target {
         }
         let file = DataFile::open(table, &self.path, self.bytes, self.has_deletions).await?;
         let starts = file.group_starts();
-        for group in 0..file.footer().num_row_groups() {
+        for (group, start) in starts.into_iter().enumerate() {
             let bounds = Bounds::of_group(shape, &file, group)?;
             if bounds.is_some_and(|b| !may_matter(shape, staged, range, &b)) {
                 continue;
             }
-            let (met, missed) = find(&file, group, starts[group], shape, staged, range).await?;
-            self.act(&file, group, starts[group], shape, staged, judge, &met, &missed)
+            let (met, missed) = find(&file, group, start, shape, staged, range).await?;
+            self.act(&file, group, start, shape, staged, judge, &met, &missed)
                 .await?;
         }
         Ok(())
@@ -219,7 +219,7 @@ async fn find(
         let flags = shape.flag.as_ref().map(|name| one(&batch, name)).transpose()?;
         for (row, key) in shape.key_rows(&batch)?.iter().enumerate() {
             let flag = flags
-                .map(|f| f.as_boolean())
+                .map(arrow::array::AsArray::as_boolean)
                 .and_then(|f| f.is_valid(row).then(|| f.value(row)));
             let slot = staged.find(key.as_ref());
             let matters = match &shape.gone {

@@ -1,11 +1,11 @@
-//! merge, scd2 and delete_sync, by example.
+//! merge, scd2 and `delete_sync`, by example.
 
 use super::*;
 use crate::error::ErrorKind;
 use crate::load::delta::columns::{IS_CURRENT, VALID_FROM, VALID_TO};
 use crate::model::run::Cursor;
 
-/// Also `at` bigint (order_by) and `gone` boolean (hard_delete).
+/// Also `at` bigint (`order_by`) and `gone` boolean (`hard_delete`).
 fn marked_plan(mode: WriteMode) -> RunPlan {
     let mut plan = plan(mode);
     plan.schema.columns.push(column("at", ColumnType::Int64, true));

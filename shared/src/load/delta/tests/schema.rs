@@ -107,7 +107,7 @@ async fn a_wider_type_needs_leave_or_a_full_reload() {
         ("n", longs(&[1 << 40, 7])),
     ]);
     let error = world
-        .load(&run("orders", 2), &wide, &[second.clone()])
+        .load(&run("orders", 2), &wide, std::slice::from_ref(&second))
         .await
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::DataRejected);

@@ -26,7 +26,7 @@ fn request<'a>(run: &'a RunId, plan: &'a RunPlan, ended: u64, days: i64) -> Clea
         target: &plan.target,
         ended: RunNumber(ended),
         open: None,
-        keep: Duration::from_secs(7 * 24 * 3600),
+        keep: Duration::from_hours(168),
         now: Utc::now() + TimeDelta::days(days),
     }
 }
@@ -151,7 +151,7 @@ async fn a_file_that_a_version_within_the_retention_names_stays() {
     soon += TimeDelta::seconds(5);
     let last = run("orders", 2);
     let request = CleanRequest {
-        keep: Duration::from_secs(60),
+        keep: Duration::from_mins(1),
         now: soon,
         ..request(&last, &plan, 2, 0)
     };
