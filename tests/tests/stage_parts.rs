@@ -1,4 +1,6 @@
-//! The stager against real stores: what it wrote is read back by the parquet crate and compared, value by value.
+//! What the stager wrote is read back by the parquet crate and compared, value by value; and where a read is cut.
+
+mod stage_support;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,180 +14,23 @@ use arrow::array::{
 use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Int64Type};
 use arrow::record_batch::RecordBatch;
-use futures::{StreamExt, TryStreamExt};
-use lakeward::error::{Error, ErrorKind, Result};
+use futures::StreamExt;
+use lakeward::error::{Error, ErrorKind};
 use lakeward::model::batch::{BatchStream, ReadEnd, ReadEvent};
-use lakeward::model::job::{JobName, Lineage, Relation, WriteMode};
-use lakeward::model::manifest::{Manifest, PartColumns};
-use lakeward::model::run::{
-    Claim, Consistency, Estimate, ReadSpec, RunKind, RunPlan, Slice, SliceBounds, SliceId, SliceKey, Window,
-};
-use lakeward::model::table::{Column, ColumnType, TableName, TableSchema};
+use lakeward::model::job::{JobName, Lineage};
+use lakeward::model::manifest::PartColumns;
+use lakeward::model::run::{RunPlan, Slice, SliceBounds, SliceId};
+use lakeward::model::table::ColumnType;
 use lakeward::model::watermark::{Life, RunId, RunNumber};
 use lakeward::stage::{StageLimits, StageRequest, Stager};
-use lakeward::store::LocalStore;
+use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use proptest::prelude::*;
+use stage_support::{Attempt, batch, column, numbers, plan, stalled, whole};
 use tokio::time::Instant;
 
 const MIB: usize = 1 << 20;
-
-fn column(name: &str, column_type: ColumnType) -> Column {
-    Column {
-        name: name.into(),
-        source_name: name.to_uppercase(),
-        source_type: "whatever".into(),
-        column_type,
-        nullable: true,
-        comment: None,
-    }
-}
-
-fn plan(columns: Vec<Column>, lineage: Lineage) -> RunPlan {
-    let slice_key = columns.first().map(|c| SliceKey {
-        column: c.source_name.clone(),
-        target_column: c.name.clone(),
-        source_type: "bigint".into(),
-    });
-    RunPlan {
-        kind: RunKind::Regular,
-        planned_from: None,
-        position_after: None,
-        window: Window::default(),
-        mode: WriteMode::Append,
-        read: ReadSpec {
-            connection: "shop".into(),
-            relation: Relation::Table {
-                schema: Some("public".into()),
-                name: "orders".into(),
-            },
-            filter: None,
-            cursor: None,
-            on_null_cursor: Default::default(),
-            on_invalid: Default::default(),
-            slice_key,
-            snapshot: None,
-        },
-        schema: TableSchema {
-            columns,
-            key: Vec::new(),
-            comment: None,
-        },
-        slices: Vec::new(),
-        consistency: Consistency::PerKey,
-        target: TableName::parse("raw.orders").unwrap(),
-        order_by: None,
-        hard_delete: None,
-        on_missing: Default::default(),
-        lineage,
-        claim: Claim::OwnOnly,
-        may_widen: false,
-        estimate: Estimate::default(),
-        planned_at: "2024-05-01T10:00:00Z".parse().unwrap(),
-        notes: Vec::new(),
-    }
-}
-
-/// One attempt at one slice.
-struct Attempt {
-    plan: RunPlan,
-    limits: StageLimits,
-    columns: PartColumns,
-    stop_at: Option<Instant>,
-    store: Arc<dyn ObjectStore>,
-}
-
-impl Attempt {
-    fn new(plan: RunPlan) -> Self {
-        Self {
-            plan,
-            limits: StageLimits::default(),
-            columns: PartColumns::Target,
-            stop_at: None,
-            store: Arc::new(InMemory::new()),
-        }
-    }
-
-    fn folder() -> Path {
-        Path::from("data/orders/k3f9x2ab/000042")
-    }
-
-    async fn stage(&self, events: Vec<Result<ReadEvent>>) -> Result<Manifest> {
-        self.stage_stream(futures::stream::iter(events).boxed()).await
-    }
-
-    async fn stage_stream(&self, events: futures::stream::BoxStream<'static, Result<ReadEvent>>) -> Result<Manifest> {
-        let run = RunId {
-            job: JobName::parse("orders").unwrap(),
-            life: Life("k3f9x2ab".into()),
-            run: RunNumber(42),
-        };
-        let slice = Slice {
-            id: SliceId::nth(0),
-            bounds: SliceBounds::All,
-        };
-        let request = StageRequest {
-            run: &run,
-            plan: &self.plan,
-            slice: &slice,
-            attempt: "a1b2",
-            store: &self.store,
-            folder: &Self::folder(),
-            columns: self.columns,
-            stop_at: self.stop_at,
-        };
-        let stream = BatchStream {
-            schema: self.plan.schema.arrow(),
-            events,
-        };
-        Stager::new(self.limits).write(&request, stream, &|_, _| ()).await
-    }
-
-    /// All rows of the manifest's files, each file checked against what the manifest says of it.
-    async fn read_back(&self, manifest: &Manifest) -> Vec<RecordBatch> {
-        let mut batches = Vec::new();
-        for file in &manifest.files {
-            let path = Self::folder().join(file.name.as_str());
-            let body = self.store.get(&path).await.unwrap().bytes().await.unwrap();
-            assert_eq!(body.len() as u64, file.bytes, "{}", file.name);
-            let reader = ParquetRecordBatchReaderBuilder::try_new(body).unwrap();
-            assert_eq!(reader.metadata().file_metadata().num_rows() as u64, file.rows);
-            assert_eq!(file.stats["numRecords"], file.rows);
-            batches.extend(
-                reader
-                    .with_batch_size(1 << 20)
-                    .build()
-                    .unwrap()
-                    .map(std::result::Result::unwrap),
-            );
-        }
-        batches
-    }
-
-    async fn objects(&self) -> Vec<String> {
-        let listed: Vec<_> = self.store.list(None).try_collect().await.unwrap();
-        listed
-            .into_iter()
-            .filter_map(|o| o.location.filename().map(str::to_owned))
-            .collect()
-    }
-}
-
-fn batch(plan: &RunPlan, columns: Vec<ArrayRef>) -> RecordBatch {
-    RecordBatch::try_new(plan.schema.arrow(), columns).unwrap()
-}
-
-fn whole(batches: Vec<RecordBatch>) -> Vec<Result<ReadEvent>> {
-    let rows = batches.iter().map(|b| b.num_rows() as u64).sum();
-    let end = ReadEvent::End(ReadEnd {
-        rows,
-        nulled: BTreeMap::from([("x".to_owned(), 3)]),
-    });
-    batches.into_iter().map(ReadEvent::Batch).chain([end]).map(Ok).collect()
-}
 
 fn every_type() -> (RunPlan, RecordBatch) {
     let inner = vec![("x".to_owned(), ColumnType::Int32)];
@@ -391,54 +236,6 @@ async fn a_batch_that_is_not_the_plans_is_refused() {
     attempt.plan = plan;
     let stream = futures::stream::iter(whole(vec![rows])).boxed();
     assert_eq!(attempt.stage_stream(stream).await.unwrap_err().kind(), ErrorKind::Bug);
-}
-
-/// A key and a text that does not compress.
-fn numbers(keys: std::ops::Range<i64>, text_bytes: usize) -> (RunPlan, RecordBatch) {
-    let plan = plan(
-        vec![column("id", ColumnType::Int64), column("text", ColumnType::Text)],
-        Lineage::Run,
-    );
-    let noise = |_| {
-        let bytes = (0..text_bytes.div_ceil(16)).map(|_| format!("{:016x}", rand::random::<u64>()));
-        bytes.collect::<String>()
-    };
-    let texts: ArrayRef = Arc::new(StringArray::from_iter_values(keys.clone().map(noise)));
-    let batch = batch(&plan, vec![Arc::new(Int64Array::from_iter_values(keys)), texts]);
-    (plan, batch)
-}
-
-async fn large_parts_are_uploaded_in_chunks(store: Arc<dyn ObjectStore>) {
-    let batches: Vec<RecordBatch> = (0..20).map(|n| numbers(n * 100..n * 100 + 100, 20_000).1).collect();
-    let mut attempt = Attempt::new(numbers(0..1, 1).0);
-    attempt.store = store;
-    attempt.limits.part_bytes = 12 << 20;
-    let manifest = attempt.stage(whole(batches.clone())).await.unwrap();
-    assert!((2..5).contains(&manifest.files.len()), "{} parts", manifest.files.len());
-    assert!(manifest.files.iter().any(|f| f.bytes > 9 << 20), "a chunk is 8 MiB");
-    let read = attempt.read_back(&manifest).await;
-    let read = concat_batches(&read[0].schema(), &read).unwrap();
-    let expected = concat_batches(&batches[0].schema(), &batches).unwrap();
-    assert_eq!(read.column(0), expected.column(0));
-    assert_eq!(read.column(1), expected.column(1));
-    assert_eq!(attempt.objects().await.len(), manifest.files.len());
-}
-
-#[tokio::test]
-async fn large_parts_are_uploaded_in_chunks_in_memory() {
-    large_parts_are_uploaded_in_chunks(Arc::new(InMemory::new())).await;
-}
-
-#[tokio::test]
-async fn large_parts_are_uploaded_in_chunks_to_a_folder() {
-    let dir = tempfile::tempdir().unwrap();
-    large_parts_are_uploaded_in_chunks(Arc::new(LocalStore::open(dir.path()).unwrap())).await;
-}
-
-/// One batch, then silence; counts whether the source's statement was let go.
-fn stalled(batches: Vec<RecordBatch>) -> futures::stream::BoxStream<'static, Result<ReadEvent>> {
-    let first = batches.into_iter().map(ReadEvent::Batch).map(Ok);
-    futures::stream::iter(first).chain(futures::stream::pending()).boxed()
 }
 
 #[tokio::test]

@@ -1,0 +1,201 @@
+//! One attempt at one slice on any store, and reading back what it wrote. For the tests of the stager.
+
+#![allow(dead_code, reason = "each test program uses its part")]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array, StringArray};
+use arrow::record_batch::RecordBatch;
+use futures::{StreamExt, TryStreamExt};
+use lakeward::error::Result;
+use lakeward::model::batch::{BatchStream, ReadEnd, ReadEvent};
+use lakeward::model::job::{JobName, Lineage, Relation, WriteMode};
+use lakeward::model::manifest::{Manifest, PartColumns};
+use lakeward::model::run::{
+    Claim, Consistency, Estimate, ReadSpec, RunKind, RunPlan, Slice, SliceBounds, SliceId, SliceKey, Window,
+};
+use lakeward::model::table::{Column, ColumnType, TableName, TableSchema};
+use lakeward::model::watermark::{Life, RunId, RunNumber};
+use lakeward::stage::{StageLimits, StageRequest, Stager};
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use tokio::time::Instant;
+
+pub fn column(name: &str, column_type: ColumnType) -> Column {
+    Column {
+        name: name.into(),
+        source_name: name.to_uppercase(),
+        source_type: "whatever".into(),
+        column_type,
+        nullable: true,
+        comment: None,
+    }
+}
+
+pub fn plan(columns: Vec<Column>, lineage: Lineage) -> RunPlan {
+    let slice_key = columns.first().map(|c| SliceKey {
+        column: c.source_name.clone(),
+        target_column: c.name.clone(),
+        source_type: "bigint".into(),
+    });
+    RunPlan {
+        kind: RunKind::Regular,
+        planned_from: None,
+        position_after: None,
+        window: Window::default(),
+        mode: WriteMode::Append,
+        read: ReadSpec {
+            connection: "shop".into(),
+            relation: Relation::Table {
+                schema: Some("public".into()),
+                name: "orders".into(),
+            },
+            filter: None,
+            cursor: None,
+            on_null_cursor: Default::default(),
+            on_invalid: Default::default(),
+            slice_key,
+            snapshot: None,
+        },
+        schema: TableSchema {
+            columns,
+            key: Vec::new(),
+            comment: None,
+        },
+        slices: Vec::new(),
+        consistency: Consistency::PerKey,
+        target: TableName::parse("raw.orders").unwrap(),
+        order_by: None,
+        hard_delete: None,
+        on_missing: Default::default(),
+        lineage,
+        claim: Claim::OwnOnly,
+        may_widen: false,
+        estimate: Estimate::default(),
+        planned_at: "2024-05-01T10:00:00Z".parse().unwrap(),
+        notes: Vec::new(),
+    }
+}
+
+/// One attempt at one slice.
+pub struct Attempt {
+    pub plan: RunPlan,
+    pub limits: StageLimits,
+    pub columns: PartColumns,
+    pub stop_at: Option<Instant>,
+    pub store: Arc<dyn ObjectStore>,
+    pub folder: Path,
+}
+
+impl Attempt {
+    pub fn new(plan: RunPlan) -> Self {
+        Self {
+            plan,
+            limits: StageLimits::default(),
+            columns: PartColumns::Target,
+            stop_at: None,
+            store: Arc::new(InMemory::new()),
+            folder: Path::from("data/orders/k3f9x2ab/000042"),
+        }
+    }
+
+    pub async fn stage(&self, events: Vec<Result<ReadEvent>>) -> Result<Manifest> {
+        self.stage_stream(futures::stream::iter(events).boxed()).await
+    }
+
+    pub async fn stage_stream(
+        &self,
+        events: futures::stream::BoxStream<'static, Result<ReadEvent>>,
+    ) -> Result<Manifest> {
+        let run = RunId {
+            job: JobName::parse("orders").unwrap(),
+            life: Life("k3f9x2ab".into()),
+            run: RunNumber(42),
+        };
+        let slice = Slice {
+            id: SliceId::nth(0),
+            bounds: SliceBounds::All,
+        };
+        let request = StageRequest {
+            run: &run,
+            plan: &self.plan,
+            slice: &slice,
+            attempt: "a1b2",
+            store: &self.store,
+            folder: &self.folder,
+            columns: self.columns,
+            stop_at: self.stop_at,
+        };
+        let stream = BatchStream {
+            schema: self.plan.schema.arrow(),
+            events,
+        };
+        Stager::new(self.limits).write(&request, stream, &|_, _| ()).await
+    }
+
+    /// All rows of the manifest's files, each file checked against what the manifest says of it.
+    pub async fn read_back(&self, manifest: &Manifest) -> Vec<RecordBatch> {
+        let mut batches = Vec::new();
+        for file in &manifest.files {
+            let path = self.folder.clone().join(file.name.as_str());
+            let body = self.store.get(&path).await.unwrap().bytes().await.unwrap();
+            assert_eq!(body.len() as u64, file.bytes, "{}", file.name);
+            let reader = ParquetRecordBatchReaderBuilder::try_new(body).unwrap();
+            assert_eq!(reader.metadata().file_metadata().num_rows() as u64, file.rows);
+            assert_eq!(file.stats["numRecords"], file.rows);
+            batches.extend(
+                reader
+                    .with_batch_size(1 << 20)
+                    .build()
+                    .unwrap()
+                    .map(std::result::Result::unwrap),
+            );
+        }
+        batches
+    }
+
+    pub async fn objects(&self) -> Vec<String> {
+        let listed: Vec<_> = self.store.list(Some(&self.folder)).try_collect().await.unwrap();
+        listed
+            .into_iter()
+            .filter_map(|o| o.location.filename().map(str::to_owned))
+            .collect()
+    }
+}
+
+pub fn batch(plan: &RunPlan, columns: Vec<ArrayRef>) -> RecordBatch {
+    RecordBatch::try_new(plan.schema.arrow(), columns).unwrap()
+}
+
+pub fn whole(batches: Vec<RecordBatch>) -> Vec<Result<ReadEvent>> {
+    let rows = batches.iter().map(|b| b.num_rows() as u64).sum();
+    let end = ReadEvent::End(ReadEnd {
+        rows,
+        nulled: BTreeMap::from([("x".to_owned(), 3)]),
+    });
+    batches.into_iter().map(ReadEvent::Batch).chain([end]).map(Ok).collect()
+}
+
+/// A key and a text that does not compress.
+pub fn numbers(keys: std::ops::Range<i64>, text_bytes: usize) -> (RunPlan, RecordBatch) {
+    let plan = plan(
+        vec![column("id", ColumnType::Int64), column("text", ColumnType::Text)],
+        Lineage::Run,
+    );
+    let noise = |_| {
+        let bytes = (0..text_bytes.div_ceil(16)).map(|_| format!("{:016x}", rand::random::<u64>()));
+        bytes.collect::<String>()
+    };
+    let texts: ArrayRef = Arc::new(StringArray::from_iter_values(keys.clone().map(noise)));
+    let batch = batch(&plan, vec![Arc::new(Int64Array::from_iter_values(keys)), texts]);
+    (plan, batch)
+}
+
+/// One batch, then silence; counts whether the source's statement was let go.
+pub fn stalled(batches: Vec<RecordBatch>) -> futures::stream::BoxStream<'static, Result<ReadEvent>> {
+    let first = batches.into_iter().map(ReadEvent::Batch).map(Ok);
+    futures::stream::iter(first).chain(futures::stream::pending()).boxed()
+}
