@@ -49,14 +49,19 @@ pub(super) async fn rows_of_run(table: &Table, view: &View, run: &RunId) -> Resu
         let mut found = RowsOfRun::default();
         let mut suspects: Vec<OtherFile> = Vec::new();
         seen.each_file(&this.engine, |file| {
+            let is_own = is_of_one_run(file.path) && file.path.starts_with(&prefix);
+            if is_of_one_run(file.path) && !is_own {
+                return Ok(());
+            }
             let stats = file.read_stats();
-            if file.path.starts_with(&prefix) && !file.has_deletions {
+            let rows = stats["numRecords"].as_u64();
+            if is_own {
                 found.own.insert(file.path.to_owned());
-                match stats["numRecords"].as_u64() {
-                    Some(rows) => found.own_rows += rows,
-                    None => suspects.push(other(&file)),
-                }
-            } else if !is_of_one_run(file.path) && may_hold(&stats, &tag) {
+                found.own_rows += rows.unwrap_or(0).saturating_sub(file.deleted);
+            }
+            // What lies in the run's own folder may still be rows of others, written again without this run's.
+            let is_uncounted = is_own && rows.is_none();
+            if is_uncounted || (!is_own && may_hold(&stats, &tag)) {
                 suspects.push(other(&file));
             }
             Ok(())

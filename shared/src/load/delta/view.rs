@@ -41,6 +41,8 @@ pub(super) struct LiveFile<'a> {
     pub stats: Option<&'a str>,
     /// Whether some of its rows are deleted by a deletion vector.
     pub has_deletions: bool,
+    /// How many.
+    pub deleted: u64,
 }
 
 impl LiveFile<'_> {
@@ -216,15 +218,17 @@ impl<'a> FileColumns<'a> {
             bytes: u64::try_from(self.size.value(row)).unwrap_or(0),
             modified: self.modified.value(row),
             stats: self.stats.is_valid(row).then(|| self.stats.value(row)),
-            has_deletions: self.deletions.is_valid(row) && has_storage_type(self.deletions, row),
+            has_deletions: self.deletions.is_valid(row) && self.deletion("storageType", row).is_some(),
+            deleted: self
+                .deletion("cardinality", row)
+                .and_then(|c| c.as_primitive_opt::<Int64Type>())
+                .map_or(0, |c| u64::try_from(c.value(row)).unwrap_or(0)),
         }
     }
-}
 
-/// A deletion vector is there if its storage type is: a struct that came through a checkpoint may be valid and empty.
-fn has_storage_type(deletions: &dyn Array, row: usize) -> bool {
-    deletions
-        .as_struct_opt()
-        .and_then(|s| s.column_by_name("storageType"))
-        .is_some_and(|c| c.is_valid(row))
+    /// A part of a row's deletion vector, if it has one. A struct that came through a checkpoint may be valid and empty.
+    fn deletion(&self, part: &str, row: usize) -> Option<&'a dyn Array> {
+        let column = self.deletions.as_struct_opt()?.column_by_name(part)?;
+        column.is_valid(row).then_some(column.as_ref())
+    }
 }

@@ -220,6 +220,10 @@ async fn rows_that_another_job_rewrote_are_still_counted_and_retracted() {
     assert_eq!(world.loader.count(&first, &appended.target).await.unwrap(), 1);
     world.loader.retract(&work(&first, &appended, &files)).await.unwrap();
     assert_eq!(world.rows(&appended).await, ["2|B"]);
+    // Again: the rows of others, written again into this run's folder, are not its own.
+    world.loader.retract(&work(&first, &appended, &files)).await.unwrap();
+    assert_eq!(world.loader.count(&first, &appended.target).await.unwrap(), 0);
+    assert_eq!(world.rows(&appended).await, ["2|B"]);
 }
 
 #[tokio::test]

@@ -26,6 +26,7 @@ use crate::model::table::{Column, ColumnType, LINEAGE_RUN, TableName, TableSchem
 use crate::model::watermark::{Life, RunId, RunNumber};
 
 mod faults;
+mod figures;
 mod keyed;
 mod model;
 mod modes;
