@@ -22,7 +22,11 @@ async fn increment(store: &LocalStore) -> u64 {
     loop {
         let read = document::read(store, &counter()).await.unwrap().unwrap();
         let next = count_in(&read.body) + 1;
-        let body = format!("{next} {} {}", std::process::id(), "x".repeat(next as usize % 50));
+        let body = format!(
+            "{next} {} {}",
+            std::process::id(),
+            "x".repeat(usize::try_from(next % 50).unwrap())
+        );
         if let Written::Ours(_) = document::replace(store, &counter(), body.into(), read.version)
             .await
             .unwrap()

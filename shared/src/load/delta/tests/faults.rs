@@ -45,7 +45,7 @@ impl fmt::Display for LyingStore {
 impl ObjectStore for LyingStore {
     async fn put_opts(&self, at: &Path, payload: PutPayload, opts: PutOptions) -> object_store::Result<PutResult> {
         let put = self.inner.put_opts(at, payload, opts).await?;
-        let is_commit = at.as_ref().contains("_delta_log") && at.as_ref().ends_with(".json");
+        let is_commit = at.as_ref().contains("_delta_log") && at.extension() == Some("json");
         let lies = |n: usize| n.checked_sub(1);
         if is_commit && self.lies.fetch_update(Ordering::SeqCst, Ordering::SeqCst, lies).is_ok() {
             return Err(object_store::Error::Generic {

@@ -18,7 +18,7 @@ fn wide(ids: impl Iterator<Item = i64> + Clone, word: &str) -> RecordBatch {
         .map(|id| {
             Some(format!(
                 "{word} {:016x} some text",
-                id.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+                id.wrapping_mul(0x1e37_79b9_7f4a_7c15)
             ))
         })
         .collect();
