@@ -150,9 +150,9 @@ async fn windowed(
     let loaded = cursor::canonical(session, usable, request.watermark.position.clone()).await?;
     let loaded = loaded.or_else(|| start.clone());
     let from = cursor::from(session, request, usable).await?;
-    // A lag reaches back before the watermark, not before the start.
+    // A lag reaches back before the watermark, not before the start; a reload goes where the user says.
     let from = match least(session, usable, from.clone(), start.clone()).await? {
-        least if least == from => start.or(from),
+        least if least == from && request.reload.is_none() => start.or(from),
         _ => from,
     };
     let range = request.reload.and_then(|r| match &r.what {

@@ -102,7 +102,7 @@ impl Target {
         }
         let file = DataFile::open(table, &self.path, self.bytes, self.has_deletions).await?;
         let starts = file.group_starts();
-        for (group, start) in starts.into_iter().enumerate() {
+        for (group, start) in starts.into_iter().enumerate().take(file.footer().num_row_groups()) {
             let bounds = Bounds::of_group(shape, &file, group)?;
             if bounds.is_some_and(|b| !may_matter(shape, staged, range, &b)) {
                 continue;
