@@ -18,6 +18,9 @@ fi
 
 # An array, not a function: in the background a function would be a shell around the process that is to be killed.
 lakeward=("$CARGO_TARGET_DIR/release/lakeward" -c lakeward.toml)
+# Bars on a terminal; elsewhere the table at the end is enough.
+shows=(--progress auto)
+[ -t 1 ] || shows=(--progress none)
 compare() { "$LAKEWARD_TEST_PYTHON" "$here/compare.py" "$work/lake"; }
 
 begin=$(now)
@@ -53,7 +56,7 @@ echo "  killed; sealed slices of lineitem: $(compgen -G 'staging/state/runs/line
 
 heading "4. The same command again: it goes on where it was killed"
 at=$(now)
-"${lakeward[@]}" run
+"${lakeward[@]}" run "${shows[@]}"
 took "run" "$at"
 
 heading "5. Both sides, counted by psql and by DuckDB: nothing lost, nothing twice"
@@ -64,7 +67,7 @@ psql -XAqt "$LAKEWARD_TEST_POSTGRES_URL?sslmode=require" -f "$here/change_shop.s
 
 heading "7. The next run reads what changed"
 at=$(now)
-"${lakeward[@]}" run
+"${lakeward[@]}" run "${shows[@]}"
 took "run" "$at"
 
 heading "8. Both sides again"
@@ -72,7 +75,7 @@ compare
 
 heading "9. Once more, with nothing to do"
 at=$(now)
-"${lakeward[@]}" run orders lineitem customer
+"${lakeward[@]}" run "${shows[@]}" orders lineitem customer
 took "run" "$at"
 
 heading "10. Where the time went"
