@@ -3,7 +3,6 @@
 //! A test whose reader or server is not there is ignored, never passed. What is asserted is what the readers print, not
 //! what the loader says of itself.
 
-use std::process::Command;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -12,8 +11,6 @@ use arrow::array::{
 };
 use arrow::datatypes::{DataType, Field, Int32Type, Schema};
 use chrono::{TimeZone as _, Utc};
-use lakeward::config::{StoreAuth, StoreConfig};
-use lakeward::load::delta::{Delta, DeltaOptions};
 use lakeward::load::{Loader as _, Reply, Work};
 use lakeward::model::job::{JobName, Lineage, MissingRows, NullCursor, OnInvalid, Relation, WriteMode};
 use lakeward::model::manifest::StagedFile;
@@ -22,139 +19,12 @@ use lakeward::model::run::{
 };
 use lakeward::model::table::{Column, ColumnType, TableName, TableSchema};
 use lakeward::model::watermark::{Life, RunId, RunNumber};
-use lakeward::secrets::{Providers, SecretText};
-use lakeward::store::{LocalStore, OpenStore, open};
-use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt as _};
+use object_store::ObjectStoreExt as _;
 use parquet::arrow::ArrowWriter;
 
-/// A lake somewhere, and how readers get at it.
-struct Lake {
-    store: Arc<dyn ObjectStore>,
-    root: Path,
-    url: String,
-    options: Vec<String>,
-    _dir: Option<tempfile::TempDir>,
-}
+mod delta_support;
 
-fn folder() -> Lake {
-    let dir = tempfile::tempdir().unwrap();
-    Lake {
-        store: Arc::new(LocalStore::open(dir.path()).unwrap()),
-        root: Path::default(),
-        url: dir.path().to_str().unwrap().to_owned(),
-        options: Vec::new(),
-        _dir: Some(dir),
-    }
-}
-
-fn variable(name: &str) -> String {
-    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run this by make test"))
-}
-
-/// The key that every emulator has and that its documentation publishes.
-const AZURITE_KEY: &str = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
-
-async fn azurite() -> Lake {
-    let server = variable("LAKEWARD_TEST_AZURITE_URL");
-    let folder = format!("readers-{:016x}", rand::random::<u64>());
-    let url = format!("az://lakeward/{folder}");
-    let config = StoreConfig {
-        url: url.clone(),
-        auth: StoreAuth::AccountKey(SecretText(AZURITE_KEY.into())),
-        endpoint: Some(format!("{server}/devstoreaccount1")),
-        account: Some("devstoreaccount1".into()),
-        region: None,
-        allow_http: true,
-    };
-    let OpenStore { store, root, .. } = open(&config, &Providers::new()).await.unwrap();
-    Lake {
-        store,
-        root,
-        url,
-        options: vec![
-            "azure_storage_account_name=devstoreaccount1".into(),
-            format!("azure_storage_account_key={AZURITE_KEY}"),
-            format!("azure_storage_endpoint={server}/devstoreaccount1"),
-            "azure_storage_allow_http=true".into(),
-            "allow_http=true".into(),
-        ],
-        _dir: None,
-    }
-}
-
-async fn versitygw() -> Lake {
-    let server = variable("LAKEWARD_TEST_S3_URL");
-    let (id, secret) = (
-        variable("LAKEWARD_TEST_S3_ACCESS_KEY"),
-        variable("LAKEWARD_TEST_S3_SECRET_KEY"),
-    );
-    let folder = format!("readers-{:016x}", rand::random::<u64>());
-    let url = format!("s3://lakeward/{folder}");
-    let config = StoreConfig {
-        url: url.clone(),
-        auth: StoreAuth::AccessKey {
-            id: SecretText(id.clone()),
-            secret: SecretText(secret.clone()),
-            token: None,
-        },
-        endpoint: Some(server.clone()),
-        account: None,
-        region: Some("us-east-1".into()),
-        allow_http: true,
-    };
-    let OpenStore { store, root, .. } = open(&config, &Providers::new()).await.unwrap();
-    Lake {
-        store,
-        root,
-        url,
-        options: vec![
-            format!("aws_access_key_id={id}"),
-            format!("aws_secret_access_key={secret}"),
-            format!("aws_endpoint_url={server}"),
-            "aws_region=us-east-1".into(),
-            "aws_allow_http=true".into(),
-        ],
-        _dir: None,
-    }
-}
-
-impl Lake {
-    fn loader(&self) -> Delta {
-        let options = DeltaOptions {
-            checkpoint_every: 4,
-            merge_bytes_max: 64 << 10,
-            ..DeltaOptions::default()
-        };
-        Delta::with_options(Arc::clone(&self.store), self.root.clone(), options)
-    }
-
-    /// What each reader that can saw, by its name; fails where they differ.
-    fn read(&self, plan: &RunPlan) -> serde_json::Value {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/readers/read_back.py");
-        let table = format!("{}/{}", self.url, plan.target.parts().join("/"));
-        let mut command = Command::new(variable("LAKEWARD_TEST_PYTHON"));
-        command.arg(script).arg("--rows").arg(&table);
-        for option in &self.options {
-            command.arg("--option").arg(option);
-        }
-        let output = command.output().unwrap();
-        let text = String::from_utf8_lossy(&output.stdout);
-        assert!(
-            output.status.success(),
-            "{text}\n{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        let report: serde_json::Value = serde_json::from_str(&text).unwrap();
-        let reports = report.as_object().unwrap();
-        let seen: Vec<&serde_json::Value> = reports.values().filter(|r| r.get("skipped").is_none()).collect();
-        assert!(seen.len() >= 2, "{text}");
-        for other in &seen[1..] {
-            assert_eq!(&seen[0], other, "{text}");
-        }
-        seen[0].clone()
-    }
-}
+use delta_support::{Lake, azurite, folder, versitygw};
 
 fn column(name: &str, column_type: ColumnType) -> Column {
     Column {

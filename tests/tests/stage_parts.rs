@@ -32,20 +32,11 @@ use tokio::time::Instant;
 
 const MIB: usize = 1 << 20;
 
-fn every_type() -> (RunPlan, RecordBatch) {
-    let inner = vec![("x".to_owned(), ColumnType::Int32)];
-    let mut list = arrow::array::ListBuilder::new(arrow::array::StringBuilder::new())
-        .with_field(arrow::datatypes::Field::new("element", DataType::Utf8, true));
-    list.append_value([Some("a"), None]);
-    list.append_null();
-    list.append_value(Vec::<Option<&str>>::new());
-    let x: ArrayRef = Arc::new(Int32Array::from(vec![Some(1), None, Some(3)]));
-    let fields = vec![Arc::new(arrow::datatypes::Field::new("x", DataType::Int32, true))];
-    let decimal = |precision, scale| {
-        let values = Decimal128Array::from(vec![Some(10_i128.pow(u32::from(precision)) - 1), None, Some(-1)]);
-        Arc::new(values.with_precision_and_scale(precision, scale).unwrap()) as ArrayRef
-    };
-    let columns: Vec<(&str, ColumnType, ArrayRef)> = vec![
+/// A column's name, its type in the target, its values.
+type Named = (&'static str, ColumnType, ArrayRef);
+
+fn plain_columns() -> Vec<Named> {
+    vec![
         (
             "id",
             ColumnType::Int64,
@@ -81,6 +72,24 @@ fn every_type() -> (RunPlan, RecordBatch) {
             ColumnType::Float64,
             Arc::new(Float64Array::from(vec![Some(f64::INFINITY), None, Some(0.1)])),
         ),
+    ]
+}
+
+fn every_type() -> (RunPlan, RecordBatch) {
+    let inner = vec![("x".to_owned(), ColumnType::Int32)];
+    let mut list = arrow::array::ListBuilder::new(arrow::array::StringBuilder::new())
+        .with_field(arrow::datatypes::Field::new("element", DataType::Utf8, true));
+    list.append_value([Some("a"), None]);
+    list.append_null();
+    list.append_value(Vec::<Option<&str>>::new());
+    let x: ArrayRef = Arc::new(Int32Array::from(vec![Some(1), None, Some(3)]));
+    let fields = vec![Arc::new(arrow::datatypes::Field::new("x", DataType::Int32, true))];
+    let decimal = |precision, scale| {
+        let values = Decimal128Array::from(vec![Some(10_i128.pow(u32::from(precision)) - 1), None, Some(-1)]);
+        Arc::new(values.with_precision_and_scale(precision, scale).unwrap()) as ArrayRef
+    };
+    let mut columns = plain_columns();
+    columns.extend::<Vec<Named>>(vec![
         ("d9", ColumnType::Decimal(9, 2), decimal(9, 2)),
         ("d18", ColumnType::Decimal(18, 18), decimal(18, 18)),
         ("d38", ColumnType::Decimal(38, 10), decimal(38, 10)),
@@ -119,7 +128,7 @@ fn every_type() -> (RunPlan, RecordBatch) {
             ColumnType::Struct(inner),
             Arc::new(StructArray::new(fields.into(), vec![x], None)),
         ),
-    ];
+    ]);
     let plan = plan(
         columns
             .iter()
