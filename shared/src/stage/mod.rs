@@ -160,7 +160,8 @@ impl Stager {
                 request.slice.id, request.run, fed.rows
             )));
         }
-        progress(fed.rows);
+        // By the files, not by the encoder's counter, which runs on a thread of its own.
+        on_progress(fed.rows, files.iter().map(|f| f.bytes).sum());
         Ok(Manifest {
             slice: request.slice.id.clone(),
             attempt: request.attempt.to_owned(),
