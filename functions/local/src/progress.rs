@@ -16,6 +16,15 @@ use crate::terminal;
 /// A slice that tells its rows more often than this is not more interesting.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
+/// What standard output carries at the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ResultAs {
+    /// A table for people.
+    Table,
+    /// One JSON document.
+    Json,
+}
+
 /// Shows events as they come.
 #[derive(Debug)]
 pub enum Show {
@@ -26,16 +35,18 @@ pub enum Show {
 
 impl Show {
     /// What was asked for, or what suits where standard output goes.
-    pub fn new(progress: Progress) -> Self {
+    pub fn new(progress: Progress, result: ResultAs) -> Self {
         match progress {
-            Progress::Auto if std::io::stdout().is_terminal() => Self::new(Progress::Bars),
+            Progress::Auto if std::io::stdout().is_terminal() => Self::Bars(Bars::new()),
+            // One JSON document at the end: events before it would break its readers.
+            Progress::Auto if result == ResultAs::Json => Self::Nothing,
             Progress::Auto | Progress::Json => Self::Json(Throttle::default()),
             Progress::Bars => Self::Bars(Bars::new()),
             Progress::None => Self::Nothing,
         }
     }
 
-    /// Whether standard output carries events, so that a table at the end would break its readers.
+    /// Whether standard output carries events: then nothing else follows them.
     pub fn is_json(&self) -> bool {
         matches!(self, Self::Json(_))
     }

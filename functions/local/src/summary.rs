@@ -42,6 +42,8 @@ pub struct JobLine {
     pub load_ms: u64,
     /// How often something was busy.
     pub retries: u64,
+    /// What the planner noted: a fallback taken, a column gone.
+    pub notes: Vec<String>,
     /// What went wrong.
     pub error: Option<String>,
     #[serde(skip)]
@@ -97,8 +99,19 @@ impl Summary {
             .filter_map(|line| Some((&line.job, line.error.as_deref()?)))
     }
 
-    /// For people.
-    pub fn table(&self) -> String {
+    /// For people: the table, and what the planners noted.
+    pub fn text(&self) -> String {
+        let notes = self
+            .0
+            .values()
+            .flat_map(|line| line.notes.iter().map(|note| format!("note: {}: {note}", line.job)));
+        std::iter::once(self.table())
+            .chain(notes)
+            .collect::<Vec<_>>()
+            .join("\n")
+    }
+
+    fn table(&self) -> String {
         let mut table = Table::new(&[
             "job",
             "run",
@@ -180,6 +193,7 @@ impl JobLine {
             read_ms: 0,
             load_ms: 0,
             retries: 0,
+            notes: Vec::new(),
             error: None,
             began: event.at,
         }
@@ -189,6 +203,14 @@ impl JobLine {
         match kind {
             EventKind::Planned(planned) => {
                 self.window = Some(planned.window.clone());
+                self.notes.extend(
+                    planned
+                        .notes
+                        .iter()
+                        .filter(|n| !self.notes.contains(n))
+                        .cloned()
+                        .collect::<Vec<_>>(),
+                );
                 self.state = State::Unfinished;
             }
             EventKind::NothingNew { .. } => self.state = State::NothingNew,

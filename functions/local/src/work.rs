@@ -15,7 +15,7 @@ use tokio::sync::{oneshot, watch};
 use crate::cli::{Global, WorkArgs};
 use crate::failure::{Exit, error_line};
 use crate::print;
-use crate::progress::Show;
+use crate::progress::{ResultAs, Show};
 use crate::queue::{self, End, Host, Options};
 use crate::summary::Summary;
 
@@ -27,8 +27,9 @@ pub async fn work(
     args: &WorkArgs,
     global: &Global,
 ) -> Exit {
-    let show = Show::new(args.progress);
-    let prints_table = !show.is_json() && !global.json;
+    let result_as = if global.json { ResultAs::Json } else { ResultAs::Table };
+    let show = Show::new(args.progress, result_as);
+    let has_events = show.is_json();
     let listener = tokio::spawn(listen(events, show));
     let options = Options {
         parallel: usize::from(args.parallel),
@@ -45,10 +46,10 @@ pub async fn work(
     // The listener ends with the last reporter.
     drop(host);
     let summary = listener.await.unwrap_or_default();
-    if global.json {
-        print::json(&summary.jobs());
-    } else if prints_table {
-        print::out(&summary.table());
+    match result_as {
+        _ if has_events => {}
+        ResultAs::Json => print::json(&summary.jobs()),
+        ResultAs::Table => print::out(&summary.text()),
     }
     for (job, error) in summary.failures() {
         // A run that was given up has been told about by the library itself, because its data was refused.
