@@ -36,6 +36,7 @@ pub struct Global {
         global = true,
         value_name = "FILE",
         env = "LAKEWARD_CONFIG",
+        hide_env_values = true,
         default_value = "lakeward.toml"
     )]
     pub config: PathBuf,
@@ -51,6 +52,7 @@ pub struct Global {
         global = true,
         value_name = "FILTER",
         env = "LAKEWARD_LOG",
+        hide_env_values = true,
         default_value = "warn"
     )]
     pub log_level: String,
