@@ -144,7 +144,7 @@ impl Attempt {
             let body = self.store.get(&path).await.unwrap().bytes().await.unwrap();
             assert_eq!(body.len() as u64, file.bytes, "{}", file.name);
             let reader = ParquetRecordBatchReaderBuilder::try_new(body).unwrap();
-            assert_eq!(reader.metadata().file_metadata().num_rows() as u64, file.rows);
+            assert_eq!(reader.metadata().file_metadata().num_rows().cast_unsigned(), file.rows);
             assert_eq!(file.stats["numRecords"], file.rows);
             batches.extend(
                 reader
