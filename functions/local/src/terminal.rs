@@ -1,6 +1,6 @@
 //! Log lines and bars on one terminal: a line is written above the bars, never through them.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::sync::Mutex;
 
 use indicatif::MultiProgress;
@@ -29,12 +29,16 @@ fn lock() -> std::sync::MutexGuard<'static, Option<MultiProgress>> {
 
 /// Starts the log.
 pub fn log(format: LogFormat, filter: &str) -> Result<(), Failure> {
-    let filter = EnvFilter::try_new(filter).map_err(|e| {
+    // The kernel logs every error where it is made, also those that are an answer: there is no table yet.
+    let filter = EnvFilter::try_new(format!("delta_kernel=off,{filter}")).map_err(|e| {
         Failure::wrong(format!(
             "cannot use --log-level '{filter}': {e}; write info, or lakeward=debug,warn"
         ))
     })?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(AboveBars);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(AboveBars)
+        .with_ansi(std::io::stderr().is_terminal());
     match format {
         LogFormat::Text => builder.with_target(false).compact().init(),
         LogFormat::Json => builder.json().flatten_event(true).init(),
