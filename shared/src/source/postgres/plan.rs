@@ -67,7 +67,7 @@ async fn look(session: &Session, request: &PlanRequest<'_>) -> Result<(SourcePla
     let read = ReadSpec {
         connection: String::new(),
         relation: job.relation.clone(),
-        filter: job.filter.clone(),
+        filter: filter(request, &schema),
         cursor: usable.as_ref().map(|u| u.cursor.clone()),
         on_null_cursor: job.on_null_cursor,
         on_invalid: job.on_invalid,
@@ -99,6 +99,26 @@ async fn look(session: &Session, request: &PlanRequest<'_>) -> Result<(SourcePla
     planned.estimate = slices::estimate(session, &select).await?;
     planned.slices = cut(session, request, &relation, &planned).await?;
     Ok((planned, select))
+}
+
+/// The user's filter. A full reload replaces the target by what is read: rows that are marked as deleted must not come
+/// back with it (a column that is not boolean marks them by not being NULL, as in a merge).
+fn filter(request: &PlanRequest<'_>, schema: &TableSchema) -> Option<String> {
+    let job = request.job;
+    let is_full = request.reload.is_some_and(|r| r.what == ReloadRange::Full);
+    let marker = job.hard_delete.as_ref().filter(|_| is_full);
+    let Some(marker) = marker.and_then(|name| schema.column_from(name)) else {
+        return job.filter.clone();
+    };
+    let name = quote::name(&marker.source_name);
+    let stays = match marker.column_type {
+        ColumnType::Boolean => format!("{name} IS NOT TRUE"),
+        _ => format!("{name} IS NULL"),
+    };
+    Some(match &job.filter {
+        Some(filter) => format!("(\n{filter}\n) AND {stays}"),
+        None => stays,
+    })
 }
 
 async fn cut(
