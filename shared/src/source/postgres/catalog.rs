@@ -45,6 +45,8 @@ pub(super) struct Described {
     pub(super) comment: Option<String>,
     /// Rows are hidden from this role by a policy.
     pub(super) row_security: bool,
+    /// Rows come by logical replication: their times and numbers were drawn on another server.
+    pub(super) is_replicated: bool,
 }
 
 impl Described {
@@ -62,6 +64,7 @@ pub(super) async fn describe(session: &Session, relation: &Relation) -> Result<D
         key: Vec::new(),
         comment: None,
         row_security: false,
+        is_replicated: false,
     };
     if let Relation::Table { schema, name } = relation {
         complete(session, &mut described, schema.as_deref().unwrap_or("public"), name).await?;
@@ -197,7 +200,8 @@ async fn complete(session: &Session, described: &mut Described, schema: &str, ta
         quote::text(table)
     );
     let sql = format!(
-        "SELECT c.relkind, pg_catalog.obj_description(c.oid, 'pg_class'), pg_catalog.row_security_active(c.oid)
+        "SELECT c.relkind, pg_catalog.obj_description(c.oid, 'pg_class'), pg_catalog.row_security_active(c.oid),
+                EXISTS (SELECT FROM pg_catalog.pg_subscription_rel r WHERE r.srrelid = c.oid)
            FROM pg_catalog.pg_class c WHERE c.oid = {found}"
     );
     let row = session.row(&sql, &verb).await?;
@@ -209,6 +213,7 @@ async fn complete(session: &Session, described: &mut Described, schema: &str, ta
     };
     described.comment = row.get(1).map(str::to_owned);
     described.row_security = cell(&row, 2) == "t";
+    described.is_replicated = cell(&row, 3) == "t";
     // Nobody enforces NOT NULL on a foreign table. Since PostgreSQL 18 a NOT NULL may be declared and not yet validated.
     let sql = format!(
         "SELECT a.attname, a.attnotnull AND {enforced} AND NOT EXISTS (

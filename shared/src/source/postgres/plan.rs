@@ -47,6 +47,22 @@ pub(super) async fn plan(source: &Postgres, request: &PlanRequest<'_>) -> Result
     Ok(planned)
 }
 
+/// What makes a cursor less than safe, or a setting idle.
+fn doubt(job: &Job, relation: &Described, family: Family) -> Option<String> {
+    match (family, job.lag) {
+        (Family::Xmin, None) => None,
+        (Family::Number | Family::Xmin, Some(_)) => Some("lag has no effect: the cursor is no time".to_owned()),
+        (Family::Number, None) if relation.is_replicated => Some(
+            "rows come by logical replication, where a smaller number may come after a greater one: use xmin as the cursor"
+                .to_owned(),
+        ),
+        (_, None) if relation.is_replicated => Some(
+            "rows come by logical replication with the times of another server: use xmin as the cursor, or set lag".to_owned(),
+        ),
+        _ => None,
+    }
+}
+
 /// The plan as far as one session sees it, and its SELECT.
 async fn look(session: &Session, request: &PlanRequest<'_>) -> Result<(SourcePlan, String)> {
     let job = request.job;
@@ -60,6 +76,7 @@ async fn look(session: &Session, request: &PlanRequest<'_>) -> Result<(SourcePla
     }
     let schema = schema(job, request.known, &relation)?;
     let usable = cursor::find(job, &relation)?;
+    notes.extend(usable.as_ref().and_then(|usable| doubt(job, &relation, usable.family)));
     let bounds = match &usable {
         Some(usable) => windowed(session, request, usable, &mut notes).await?,
         None => Bounds::default(),
@@ -215,7 +232,8 @@ async fn windowed(
     let has_room = goes_on && !cursor::is_empty(session, usable, &window).await?;
     Ok(Bounds {
         position_after,
-        is_empty: !has_room && !includes_nulls,
+        // A full reload of nothing empties the target.
+        is_empty: !has_room && !includes_nulls && !is_full,
         window,
     })
 }

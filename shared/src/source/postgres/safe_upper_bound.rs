@@ -4,7 +4,8 @@
 //! time is taken at or after its transaction's start (`now()`, `clock_timestamp()`); for times that come from
 //! elsewhere there is `lag`. Numbers: the greatest value, once everybody who could hold a smaller one has ended; this
 //! assumes that a number is drawn inside the transaction that writes it (a sequence with CACHE above 1 hands numbers
-//! to later transactions: use `xmin` or a time there). `xmin`: the server's own horizon.
+//! to later transactions, and rows that come by logical replication bring the numbers and times of another server:
+//! use `xmin` there). `xmin`: the server's own horizon.
 //! It refuses to guess: where transactions cannot be seen it stays `lag` behind and says so in a note.
 
 use std::time::Duration;
