@@ -20,7 +20,7 @@ use lakeward::model::batch::{BatchStream, ReadEnd, ReadEvent};
 use lakeward::model::job::{JobName, Lineage};
 use lakeward::model::manifest::PartColumns;
 use lakeward::model::run::{RunPlan, Slice, SliceBounds, SliceId};
-use lakeward::model::table::ColumnType;
+use lakeward::model::table::{Column, ColumnType};
 use lakeward::model::watermark::{Life, RunId, RunNumber};
 use lakeward::stage::{StageLimits, StageRequest, Stager};
 use object_store::ObjectStore;
@@ -173,6 +173,32 @@ async fn every_type_reads_back_as_it_was_with_the_targets_names_and_lineage() {
     let stats = &manifest.files[0].stats;
     assert_eq!(stats["minValues"]["_lakeward_run"], "orders/k3f9x2ab/000042");
     assert_eq!(stats["nullCount"]["text"], 2);
+}
+
+/// Every type three times: more columns than are encoded side by side.
+#[tokio::test]
+async fn a_wide_table_reads_back_as_it_was_from_several_row_groups() {
+    let (narrow, rows) = every_type();
+    let columns = (0..3).flat_map(|n| {
+        let named = move |c: &Column| column(&format!("{}{n}", c.name), c.column_type.clone());
+        narrow.schema.columns.iter().map(named).collect::<Vec<_>>()
+    });
+    let mut attempt = Attempt::new(plan(columns.collect(), Lineage::Full));
+    attempt.limits.budget_bytes = 6 * MIB;
+    let arrays = (0..3).flat_map(|_| rows.columns().to_vec()).collect();
+    let rows = batch(&attempt.plan, arrays);
+    let batches: Vec<RecordBatch> = (0..900).map(|_| rows.clone()).collect();
+    let manifest = attempt.stage(whole(batches.clone())).await.unwrap();
+    assert_eq!((manifest.rows, manifest.files.len()), (2700, 1));
+    let read = attempt.read_back(&manifest).await;
+    let read = concat_batches(&read[0].schema(), &read).unwrap();
+    let expected = concat_batches(&rows.schema(), &batches).unwrap();
+    for (n, field) in expected.schema().fields().iter().enumerate() {
+        assert_eq!(read.column(n), expected.column(n), "{}", field.name());
+    }
+    let run = read.column_by_name("_lakeward_run").unwrap();
+    assert_eq!(run.as_string::<i32>().value(2699), "orders/k3f9x2ab/000042");
+    assert_eq!(manifest.files[0].stats["nullCount"]["text0"], 900);
 }
 
 #[tokio::test]

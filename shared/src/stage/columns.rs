@@ -110,6 +110,15 @@ impl Layout {
     }
 }
 
+/// Parquet columns that a column becomes.
+pub(super) fn leaves(data_type: &DataType) -> usize {
+    match data_type {
+        DataType::Struct(fields) => fields.iter().map(|f| leaves(f.data_type())).sum(),
+        DataType::List(element) => leaves(element.data_type()),
+        _ => 1,
+    }
+}
+
 fn lineage_of(request: &StageRequest<'_>) -> Vec<(&'static str, ColumnType, Constant)> {
     let text = |value: String| Constant::Text(Arc::new(StringArray::from(vec![value])));
     let mut lineage = vec![(LINEAGE_RUN, ColumnType::Text, text(request.run.to_string()))];

@@ -1,24 +1,20 @@
 //! The encoder: batches in, pieces of Parquet files out, on a thread of its own.
 //!
-//! Row groups are closed by the memory they take and parts by their size, never by a number of rows: a million narrow
-//! rows and forty texts of a mebibyte weigh the same. It refuses to know the store; pieces go to the uploader.
+//! It cuts what came larger than agreed, closes parts and says where they end; what is in a part is `part`'s business.
+//! It refuses to know the store: pieces go to the uploader.
 
-use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::Array;
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
-use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_writer::ArrowWriterOptions;
-use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::properties::WriterProperties;
 use tokio::sync::mpsc::{Receiver, Sender};
 
 use super::StageLimits;
 use super::columns::Layout;
 use super::feed::Work;
+use super::part::{Part, Parts};
 use super::statistics;
 use crate::error::{Error, ErrorKind, OrError, Result};
 
@@ -45,9 +41,6 @@ pub(super) enum Piece {
     Failed(Error),
 }
 
-/// zstd 1: measured on lineitem, level 3 takes a quarter more of the encoder's time for three hundredths of the size.
-const ZSTD_LEVEL: i32 = 1;
-
 /// Starts the encoder's thread; it ends when `work` or `pieces` does.
 pub(super) fn start(
     limits: StageLimits,
@@ -56,12 +49,12 @@ pub(super) fn start(
     mut work: Receiver<Work>,
     pieces: Sender<Piece>,
 ) -> Result<()> {
-    let properties = properties()?;
+    let parts = Parts::new(limits, &layout, pieces.clone())?;
     let body = move || {
         let mut worker = Encoder {
             limits,
             layout,
-            properties,
+            parts,
             encoded,
             closed_bytes: 0,
             pieces,
@@ -81,29 +74,14 @@ pub(super) fn start(
     Ok(())
 }
 
-fn properties() -> Result<WriterProperties> {
-    let level = ZstdLevel::try_new(ZSTD_LEVEL).map_err(|e| Error::bug("cannot compress at this level").because(e))?;
-    Ok(WriterProperties::builder()
-        .set_created_by(concat!("lakeward version ", env!("CARGO_PKG_VERSION")).to_owned())
-        .set_compression(Compression::ZSTD(level))
-        // By bytes alone, see above.
-        .set_max_row_group_row_count(None)
-        .build())
-}
-
 struct Encoder {
     limits: StageLimits,
     layout: Layout,
-    properties: WriterProperties,
+    parts: Parts,
     encoded: Arc<AtomicU64>,
     closed_bytes: u64,
     pieces: Sender<Piece>,
     part: Option<Part>,
-}
-
-struct Part {
-    writer: ArrowWriter<Chunks>,
-    rows: u64,
 }
 
 impl Encoder {
@@ -145,50 +123,25 @@ impl Encoder {
     fn write_step(&mut self, batch: &RecordBatch) -> Result<()> {
         let part = match &mut self.part {
             Some(part) => part,
-            None => self.part.insert(Part {
-                writer: ArrowWriter::try_new_with_options(
-                    Chunks::new(self.limits.chunk_bytes(), self.pieces.clone()),
-                    Arc::clone(&self.layout.schema),
-                    // Without Arrow's own schema in the footer a dictionary here is plain text to every reader.
-                    ArrowWriterOptions::new()
-                        .with_properties(self.properties.clone())
-                        .with_skip_arrow_metadata(true),
-                )
-                .map_err(encoding_failed)?,
-                rows: 0,
-            }),
+            None => self.part.insert(self.parts.begin()?),
         };
-        part.writer
-            .write(&self.layout.file_batch(batch)?)
-            .map_err(encoding_failed)?;
-        part.rows += batch.num_rows() as u64;
-        if part.writer.memory_size() >= self.limits.row_group_bytes() {
-            part.writer.flush().map_err(encoding_failed)?;
-        }
-        let bytes = (part.writer.bytes_written() + part.writer.in_progress_size()) as u64;
-        self.encoded.store(self.closed_bytes + bytes, Ordering::Relaxed);
-        if bytes >= self.limits.part_bytes {
+        part.write(self.layout.file_batch(batch)?)?;
+        self.encoded.store(self.closed_bytes + part.bytes(), Ordering::Relaxed);
+        if part.is_full() {
             self.close_part()?;
         }
         Ok(())
     }
 
     fn close_part(&mut self) -> Result<()> {
-        let Some(mut part) = self.part.take() else {
+        let Some(part) = self.part.take() else {
             return Ok(());
         };
-        let footer = part.writer.finish().map_err(encoding_failed)?;
+        let (footer, last, bytes) = part.finish()?;
         let rows = footer.file_metadata().num_rows().unsigned_abs();
-        if rows != part.rows {
-            return Err(Error::bug(format!(
-                "{} rows were written to a part, {rows} are in its footer",
-                part.rows
-            )));
-        }
         let stats = statistics::of(&footer, &self.layout);
-        self.closed_bytes += part.writer.bytes_written() as u64;
+        self.closed_bytes += bytes;
         self.encoded.store(self.closed_bytes, Ordering::Relaxed);
-        let last = part.writer.inner_mut().take();
         self.send(Piece::End { last, rows, stats })
     }
 
@@ -199,52 +152,7 @@ impl Encoder {
     }
 }
 
-fn encoding_failed(error: parquet::errors::ParquetError) -> Error {
-    Error::bug("cannot encode a batch as Parquet").because(error)
-}
-
-fn bytes_of(batch: &RecordBatch) -> usize {
+pub(super) fn bytes_of(batch: &RecordBatch) -> usize {
     let size = |column: &Arc<dyn Array>| column.to_data().get_slice_memory_size().unwrap_or(0);
     batch.columns().iter().map(size).sum()
-}
-
-/// The file as it grows: full chunks go on at once, what is left waits.
-struct Chunks {
-    chunk_bytes: usize,
-    filling: Vec<u8>,
-    pieces: Sender<Piece>,
-}
-
-impl Chunks {
-    fn new(chunk_bytes: usize, pieces: Sender<Piece>) -> Self {
-        Self {
-            chunk_bytes,
-            filling: Vec::new(),
-            pieces,
-        }
-    }
-
-    fn take(&mut self) -> Bytes {
-        Bytes::from(std::mem::take(&mut self.filling))
-    }
-}
-
-impl Write for Chunks {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.filling.len() == self.chunk_bytes {
-            let full = self.take();
-            self.pieces
-                .blocking_send(Piece::Chunk(full))
-                .map_err(|_| io::Error::new(io::ErrorKind::BrokenPipe, "the uploader went away"))?;
-            self.filling.reserve_exact(self.chunk_bytes);
-        }
-        // Every chunk of an upload but the last has the same size: some stores ask for it.
-        let taken = bytes.len().min(self.chunk_bytes - self.filling.len());
-        self.filling.extend_from_slice(&bytes[..taken]);
-        Ok(taken)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }

@@ -4,8 +4,8 @@
 //! `state`'s create-only document) and to load. Memory stays within one byte budget over reader, encoder, uploader.
 //!
 //! Three workers, bounded channels between them: `feed` polls the source and decides where a read that runs out of
-//! time is cut (`cut`); `encode` makes Parquet on a thread of its own (`columns` says what is in a file, `statistics`
-//! what its footer tells); `upload` sends chunks while the next ones are encoded. Feed and upload are polled by the
+//! time is cut (`cut`); `encode` makes Parquet on a thread of its own (`part` is one file, `columns` says what is in it,
+//! `statistics` what its footer tells); `upload` sends chunks while the next ones are encoded. Feed and upload are polled by the
 //! caller's task, so any executor will do.
 
 use std::sync::Arc;
@@ -26,6 +26,7 @@ mod columns;
 mod cut;
 mod encode;
 mod feed;
+mod part;
 mod statistics;
 mod upload;
 

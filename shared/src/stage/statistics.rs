@@ -10,7 +10,7 @@ use parquet::file::metadata::ParquetMetaData;
 use parquet::file::statistics::Statistics;
 use serde_json::{Map, Number, Value};
 
-use super::columns::Layout;
+use super::columns::{Layout, leaves};
 
 /// Delta's default (`delta.dataSkippingNumIndexedCols`), leaves counted.
 const COLUMNS_MAX: usize = 32;
@@ -112,14 +112,6 @@ impl Walk<'_> {
             found.min.insert(name.to_owned(), min);
             found.max.insert(name.to_owned(), max);
         }
-    }
-}
-
-fn leaves(data_type: &DataType) -> usize {
-    match data_type {
-        DataType::Struct(fields) => fields.iter().map(|f| leaves(f.data_type())).sum(),
-        DataType::List(element) => leaves(element.data_type()),
-        _ => 1,
     }
 }
 
