@@ -23,6 +23,7 @@ check: ## compile everything, run nothing
 	@tests/setup/install.sh rust && cargo check --workspace --all-targets
 
 test: setup ## every test that needs no cloud account, against real servers
+	cargo build --workspace --bins
 	$(WITH) $(SERVERS) -- cargo test --workspace $(TEST_ARGS) -- --include-ignored --skip figures
 	$(WITH) python -- bash -c '"$$LAKEWARD_TEST_PYTHON" -m unittest discover -s tests/readers'
 

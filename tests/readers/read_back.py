@@ -175,4 +175,9 @@ def type_name(kind):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # The readers' thread pools now and then abort while the interpreter takes itself down, after all has been said
+    # ("terminate called without an active exception").
+    os._exit(code or 0)

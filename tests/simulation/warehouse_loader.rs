@@ -182,6 +182,7 @@ impl Loader for WarehouseLoader {
         Ok(there.then(|| TargetTable {
             schema: source::schema(),
             fed_by,
+            version: None,
         }))
     }
 

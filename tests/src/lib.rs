@@ -2,4 +2,7 @@
 //!
 //! It refuses to be used by anything but tests.
 
+pub mod both_sides;
+pub mod command;
+pub mod counting_proxy;
 pub mod postgres;

@@ -257,6 +257,7 @@ pub fn saved(plan: &SourcePlan) -> RunPlan {
         lineage: Lineage::Run,
         claim: Claim::OwnOnly,
         may_widen: false,
+        target_version: None,
         estimate: plan.estimate,
         planned_at: Utc::now(),
         notes: plan.notes.clone(),

@@ -199,21 +199,22 @@ impl JobLine {
         }
     }
 
+    fn note(&mut self, notes: &[String]) {
+        let new = notes.iter().filter(|n| !self.notes.contains(n)).cloned();
+        self.notes.extend(new.collect::<Vec<_>>());
+    }
+
     fn take(&mut self, kind: &EventKind) {
         match kind {
             EventKind::Planned(planned) => {
                 self.window = Some(planned.window.clone());
-                self.notes.extend(
-                    planned
-                        .notes
-                        .iter()
-                        .filter(|n| !self.notes.contains(n))
-                        .cloned()
-                        .collect::<Vec<_>>(),
-                );
+                self.note(&planned.notes);
                 self.state = State::Unfinished;
             }
-            EventKind::NothingNew { .. } => self.state = State::NothingNew,
+            EventKind::NothingNew { notes, .. } => {
+                self.note(notes);
+                self.state = State::NothingNew;
+            }
             EventKind::SliceSealed {
                 rows,
                 bytes,

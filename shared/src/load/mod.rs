@@ -114,6 +114,8 @@ pub struct TargetTable {
     pub schema: TableSchema,
     /// The life that feeds it for a job, where one put itself down.
     pub fed_by: BTreeMap<JobName, Life>,
+    /// Its version, where the destination counts versions.
+    pub version: Option<u64>,
 }
 
 /// What is known of a step after a call.

@@ -41,6 +41,10 @@ pub struct RunPlan {
     /// What `delete_sync` does.
     #[serde(default)]
     pub on_missing: MissingRows,
+    /// The target's version before the source was read: `delete_sync` takes nothing away that came later. `None`
+    /// where there was no target, or where no version was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_version: Option<u64>,
     /// Which lineage columns rows carry.
     #[serde(default)]
     pub lineage: Lineage,

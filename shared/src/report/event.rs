@@ -38,6 +38,9 @@ pub enum EventKind {
         /// How far the job has been loaded.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         position: Option<Position>,
+        /// What the planner wants people to know.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        notes: Vec<String>,
     },
     /// An attempt at a slice began to read.
     SliceStarted {
@@ -209,6 +212,7 @@ mod tests {
         let outcome = Outcome::default();
         round_trip(EventKind::NothingNew {
             position: Some(Position("1".into())),
+            notes: vec!["a note".into()],
         });
         round_trip(EventKind::SliceStarted { slice: SliceId::nth(0) });
         round_trip(EventKind::SliceSealed {

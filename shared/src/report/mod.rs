@@ -65,12 +65,19 @@ mod tests {
         JobName::parse("orders").unwrap()
     }
 
+    fn nothing_new() -> EventKind {
+        EventKind::NothingNew {
+            position: None,
+            notes: Vec::new(),
+        }
+    }
+
     #[test]
     fn a_reporter_that_nobody_hears_does_not_fail() {
-        Reporter::silent().tell(&orders(), None, EventKind::NothingNew { position: None });
+        Reporter::silent().tell(&orders(), None, nothing_new());
         let (reporter, events) = Reporter::channel();
         drop(events);
-        reporter.tell(&orders(), None, EventKind::NothingNew { position: None });
+        reporter.tell(&orders(), None, nothing_new());
     }
 
     #[test]

@@ -34,6 +34,11 @@ pub(super) async fn draft(job: &Job, reload: Option<&Reload>, state: &JobState, 
     if state.watermark.run == RunNumber(0) && claim == Claim::OwnOnly {
         refuse_foreign_target(job, state, services).await?;
     }
+    // Before the source is read: what comes into the target from now on may be newer than the keys.
+    let target_version = match job.write {
+        WriteMode::DeleteSync => services.loader.describe(&job.target).await?.and_then(|t| t.version),
+        _ => None,
+    };
     let request = PlanRequest {
         job,
         watermark: &state.watermark,
@@ -64,7 +69,8 @@ pub(super) async fn draft(job: &Job, reload: Option<&Reload>, state: &JobState, 
     } else {
         LoadStatus::Open
     };
-    let plan = compose(job, reload, claim, state, planned, agreed, services);
+    let mut plan = compose(job, reload, claim, state, planned, agreed, services);
+    plan.target_version = target_version;
     let notes = plan.notes.clone();
     let load = LoadRecord {
         status,
@@ -109,6 +115,7 @@ fn compose(
         order_by: target_name(&job.order_by),
         hard_delete: target_name(&job.hard_delete),
         on_missing: job.on_missing.clone(),
+        target_version: None,
         lineage: job.lineage,
         claim,
         may_widen: agreed.may_widen,

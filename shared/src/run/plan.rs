@@ -160,6 +160,7 @@ async fn plan_next(
             None,
             EventKind::NothingNew {
                 position: state.value.watermark.position.clone(),
+                notes: drafted.notes,
             },
         );
         return Ok(vec![]);

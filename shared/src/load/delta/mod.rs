@@ -274,5 +274,6 @@ fn described(view: &view::View) -> TargetTable {
             comment: comment.map(str::to_owned),
         },
         fed_by,
+        version: Some(view.version()),
     }
 }

@@ -35,8 +35,6 @@ pub(super) struct LiveFile<'a> {
     pub path: &'a str,
     /// Its size.
     pub bytes: u64,
-    /// When it was added, in milliseconds since the epoch, by its writer's clock.
-    pub modified: i64,
     /// Delta's statistics, JSON.
     pub stats: Option<&'a str>,
     /// Whether some of its rows are deleted by a deletion vector.
@@ -59,6 +57,15 @@ pub(super) fn newest(engine: &Engine, place: &Place) -> Result<View> {
     Snapshot::builder_for(place.url.as_str())
         .build(engine)
         .map_err(|e| kernel_error(e, format!("cannot read the log of table {}", place.name)))
+        .and_then(View::of)
+}
+
+/// Reads a version that is not the newest any more.
+pub(super) fn at(engine: &Engine, place: &Place, version: u64) -> Result<View> {
+    Snapshot::builder_for(place.url.as_str())
+        .at_version(version)
+        .build(engine)
+        .map_err(|e| kernel_error(e, format!("cannot read version {version} of table {}", place.name)))
         .and_then(View::of)
 }
 
@@ -184,7 +191,6 @@ const TRANSACTION_RETENTION: &str = "delta.setTransactionRetentionDuration";
 pub(super) struct FileColumns<'a> {
     path: &'a arrow::array::StringArray,
     size: &'a arrow::array::Int64Array,
-    modified: &'a arrow::array::Int64Array,
     stats: &'a arrow::array::StringArray,
     deletions: &'a dyn Array,
 }
@@ -203,9 +209,6 @@ impl<'a> FileColumns<'a> {
             size: column("size")?
                 .as_primitive_opt::<Int64Type>()
                 .ok_or_else(|| wrong("size"))?,
-            modified: column("modificationTime")?
-                .as_primitive_opt::<Int64Type>()
-                .ok_or_else(|| wrong("modificationTime"))?,
             stats: column("stats")?.as_string_opt().ok_or_else(|| wrong("stats"))?,
             deletions: column("deletionVector")?.as_ref(),
         })
@@ -216,7 +219,6 @@ impl<'a> FileColumns<'a> {
         LiveFile {
             path: self.path.value(row),
             bytes: u64::try_from(self.size.value(row)).unwrap_or(0),
-            modified: self.modified.value(row),
             stats: self.stats.is_valid(row).then(|| self.stats.value(row)),
             has_deletions: self.deletions.is_valid(row) && self.deletion("storageType", row).is_some(),
             deleted: self

@@ -173,6 +173,48 @@ pub(super) async fn is_empty(session: &Session, usable: &Usable, window: &Window
     Ok(session.row(&sql, "compare positions").await?.get(0) == Some("t"))
 }
 
+/// A source that ends below what was loaded: its last rows were deleted, or it is not the source that it was.
+pub(super) async fn unreachable(session: &Session, usable: &Usable, regular: &Window) -> Result<Option<String>> {
+    let turned = Window {
+        from: regular.to.clone(),
+        to: regular.from.clone(),
+    };
+    let (Some(ends), Some(loaded)) = (&turned.from, &turned.to) else {
+        return Ok(None);
+    };
+    if is_empty(session, usable, &turned).await? {
+        return Ok(None);
+    }
+    if usable.family == Family::Xmin {
+        let text = format!(
+            "cannot go on from transaction {loaded}: the server is at {ends}, so it is another one, or restored from a backup: load everything again by `lakeward reload --full`"
+        );
+        return Err(Error::new(ErrorKind::SourceRejected, text));
+    }
+    Ok(Some(format!(
+        "cursor '{}' ends at {ends}, below {loaded}, up to which the job is loaded: nothing is read until it passes that. Were its last rows deleted, all is well; was a sequence set back or a database restored, `lakeward reload --full` loads what is missed",
+        usable.cursor.column
+    )))
+}
+
+/// The lesser of two positions, where there are two.
+pub(super) async fn least(
+    session: &Session,
+    usable: &Usable,
+    a: Option<Position>,
+    b: Option<Position>,
+) -> Result<Option<Position>> {
+    let (Some(a), Some(b)) = (&a, &b) else {
+        return Ok(a.or(b));
+    };
+    let window = Window {
+        from: Some(b.clone()),
+        to: Some(a.clone()),
+    };
+    let a_is_less = is_empty(session, usable, &window).await?;
+    Ok(Some(if a_is_less { a.clone() } else { b.clone() }))
+}
+
 /// Applies the policy for rows without a cursor value; says whether such rows are read.
 pub(super) async fn nulls(session: &Session, job: &Job, usable: &Usable) -> Result<bool> {
     if !usable.may_be_null || job.on_null_cursor == NullCursor::Exclude {

@@ -188,7 +188,7 @@ async fn windowed(
     let loaded = loaded.or_else(|| start.clone());
     let from = cursor::from(session, request, usable).await?;
     // A lag reaches back before the watermark, not before the start; a reload goes where the user says.
-    let from = match least(session, usable, from.clone(), start.clone()).await? {
+    let from = match cursor::least(session, usable, from.clone(), start.clone()).await? {
         least if least == from && request.reload.is_none() => start.or(from),
         _ => from,
     };
@@ -201,7 +201,7 @@ async fn windowed(
         // What is above the watermark is the regular runs' business; it would be loaded twice.
         Some(typed) => {
             let typed = cursor::canonical(session, usable, typed).await?;
-            match least(session, usable, typed, loaded.clone()).await? {
+            match cursor::least(session, usable, typed, loaded.clone()).await? {
                 Some(to) => Some(to),
                 None => safe_upper_bound::find(session, job, usable, notes).await?,
             }
@@ -227,6 +227,9 @@ async fn windowed(
         from: loaded.clone(),
         to: window.to.clone(),
     };
+    if request.reload.is_none() && request.watermark.position.is_some() {
+        notes.extend(cursor::unreachable(session, usable, &regular).await?);
+    }
     let goes_on = request.reload.is_some() || !cursor::is_empty(session, usable, &regular).await?;
     let position_after = if goes_on { window.to.clone() } else { loaded };
     let has_room = goes_on && !cursor::is_empty(session, usable, &window).await?;
@@ -236,24 +239,6 @@ async fn windowed(
         is_empty: !has_room && !includes_nulls && !is_full,
         window,
     })
-}
-
-/// The lesser of two positions, where there are two.
-async fn least(
-    session: &Session,
-    usable: &Usable,
-    a: Option<Position>,
-    b: Option<Position>,
-) -> Result<Option<Position>> {
-    let (Some(a), Some(b)) = (&a, &b) else {
-        return Ok(a.or(b));
-    };
-    let window = Window {
-        from: Some(b.clone()),
-        to: Some(a.clone()),
-    };
-    let a_is_less = cursor::is_empty(session, usable, &window).await?;
-    Ok(Some(if a_is_less { a.clone() } else { b.clone() }))
 }
 
 /// A value that no row is at or below.

@@ -48,6 +48,8 @@ pub(in crate::load::delta) struct Shape {
     pub valid_from: Option<String>,
     /// When the run was planned: what a version holds from where no column tells.
     pub planned_at: DateTime<Utc>,
+    /// What the target was before the source was read (`delete_sync`).
+    pub target_version: Option<u64>,
     first_field: FieldRef,
     key_rows: RowConverter,
     first_rows: RowConverter,
@@ -109,6 +111,7 @@ impl Shape {
             tag_prefix: format!("{}/{}/", work.run.job, work.run.life),
             run: work.run.run.0,
             planned_at: plan.planned_at,
+            target_version: plan.target_version,
             schema,
             staged,
             keys_only,

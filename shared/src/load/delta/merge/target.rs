@@ -3,6 +3,8 @@
 //! Keys are read first; only where one meets is a row group read in full. It refuses to look at files whose statistics
 //! leave no room for the keys at hand.
 
+use std::collections::HashSet;
+
 use arrow::array::{Array as _, BooleanArray, RecordBatch};
 use arrow::compute::{filter_record_batch, take_record_batch};
 use futures::TryStreamExt as _;
@@ -13,10 +15,11 @@ use super::shape::{Gone, Shape, one};
 use super::staged::{KeyRange, Staged};
 use crate::error::{ErrorKind, OrError as _, Result};
 use crate::load::delta::datafile::DataFile;
-use crate::load::delta::kernel::blocking;
+use crate::load::delta::kernel::{Engine, blocking};
 use crate::load::delta::parts::Part;
+use crate::load::delta::place::Place;
 use crate::load::delta::table::Table;
-use crate::load::delta::view::View;
+use crate::load::delta::view::{self, View};
 use crate::model::job::WriteMode;
 
 /// A live file.
@@ -42,14 +45,18 @@ pub(super) async fn candidates(table: &Table, view: &View, shape: &Shape, parts:
             None => staged = None,
         }
     }
-    // Files that came after the plan hold rows that the source had not when its keys were read.
-    let planned = shape.planned_at.timestamp_millis();
     let is_sync = matches!(shape.gone, Some(Gone::Delete | Gone::Mark(_)));
     let mut found: Vec<(String, u64, bool, Option<String>)> = Vec::new();
-    let (engine, view) = (table.engine.clone(), view.clone());
+    let (table, view, planned) = (table.clone(), view.clone(), shape.target_version);
     let files = blocking(move || {
-        view.each_file(&engine, |file| {
-            if !(is_sync && file.modified >= planned) {
+        let (engine, place) = (&table.engine, &table.place);
+        // Files that came after the plan may hold rows that the source had not when its keys were read.
+        let before = match is_sync && planned != Some(view.version()) {
+            true => Some(files_of(engine, place, planned)?),
+            false => None,
+        };
+        view.each_file(engine, |file| {
+            if before.as_ref().is_none_or(|before| before.contains(file.path)) {
                 found.push((
                     file.path.to_owned(),
                     file.bytes,
@@ -81,6 +88,18 @@ pub(super) async fn candidates(table: &Table, view: &View, shape: &Shape, parts:
         }
     }
     Ok(targets)
+}
+
+/// The live files of a version, or none where there was no table.
+fn files_of(engine: &Engine, place: &Place, version: Option<u64>) -> Result<HashSet<String>> {
+    let mut paths = HashSet::new();
+    if let Some(version) = version {
+        view::at(engine, place, version)?.each_file(engine, |file| {
+            paths.insert(file.path.to_owned());
+            Ok(())
+        })?;
+    }
+    Ok(paths)
 }
 
 impl Target {

@@ -267,11 +267,11 @@ fn keys(ids: &[i64]) -> RecordBatch {
     batch(vec![("id", longs(ids))])
 }
 
-fn sync_plan(on_missing: MissingRows) -> RunPlan {
+/// Keys are read after everything that is in the table now.
+async fn sync_plan(world: &World, on_missing: MissingRows) -> RunPlan {
     let mut plan = plan(WriteMode::DeleteSync);
     plan.on_missing = on_missing;
-    // Keys were read after everything that is in the table.
-    plan.planned_at = Utc::now() + chrono::TimeDelta::hours(1);
+    plan.target_version = Some(world.view(&plan).await.version());
     plan
 }
 
@@ -281,17 +281,16 @@ async fn delete_sync_deletes_what_is_gone() {
     let filled = plan(WriteMode::Merge);
     let parts = [rows(&[(1, "a"), (2, "b")]), rows(&[(3, "c")]), rows(&[(4, "d")])];
     world.load(&run("orders", 1), &filled, &parts).await.unwrap();
-    let sync = sync_plan(MissingRows::Delete);
+    let sync = sync_plan(&world, MissingRows::Delete).await;
     let outcome = world.load(&run("sync", 1), &sync, &[keys(&[1, 4])]).await.unwrap();
     assert_eq!((outcome.rows, outcome.deleted), (2, 2));
     assert_eq!(world.rows(&filled).await, ["1|a", "4|d"]);
     // A row that came after the keys were read must not go.
+    let stale = sync_plan(&world, MissingRows::Delete).await;
     world
         .load(&run("orders", 2), &filled, &[rows(&[(9, "new")])])
         .await
         .unwrap();
-    let mut stale = sync_plan(MissingRows::Delete);
-    stale.planned_at = Utc::now() - chrono::TimeDelta::hours(1);
     world.load(&run("sync", 2), &stale, &[keys(&[1, 4])]).await.unwrap();
     assert_eq!(world.rows(&filled).await.len(), 3);
 }
@@ -304,37 +303,23 @@ async fn delete_sync_marks_what_is_gone_and_unmarks_what_is_back() {
         .load(&run("orders", 1), &filled, &[rows(&[(1, "a"), (2, "b")])])
         .await
         .unwrap();
-    let sync = sync_plan(MissingRows::Mark("is_gone".into()));
-    assert_eq!(
-        world.load(&run("sync", 1), &sync, &[keys(&[1])]).await.unwrap().updated,
-        1
-    );
-    assert_eq!(
-        world.rows_at(&filled, None, &["id", "v", "is_gone"]).await,
-        ["1|a|", "2|b|true"]
-    );
-    assert_eq!(
-        world.load(&run("sync", 2), &sync, &[keys(&[1])]).await.unwrap().updated,
-        0
-    );
-    assert_eq!(
-        world
-            .load(&run("sync", 3), &sync, &[keys(&[1, 2])])
-            .await
-            .unwrap()
-            .updated,
-        1
-    );
-    assert_eq!(
-        world.rows_at(&filled, None, &["id", "v", "is_gone"]).await,
-        ["1|a|", "2|b|false"]
-    );
+    let mark = || MissingRows::Mark("is_gone".into());
+    for (number, there, updated, marked) in [(1, &[1][..], 1, "true"), (2, &[1], 0, "true"), (3, &[1, 2], 1, "false")] {
+        let sync = sync_plan(&world, mark()).await;
+        let outcome = world.load(&run("sync", number), &sync, &[keys(there)]).await.unwrap();
+        assert_eq!(outcome.updated, updated, "run {number}");
+        assert_eq!(
+            world.rows_at(&filled, None, &["id", "v", "is_gone"]).await,
+            ["1|a|".to_owned(), format!("2|b|{marked}")]
+        );
+    }
 }
 
 #[tokio::test]
 async fn delete_sync_needs_a_table_that_another_job_filled() {
     let world = World::new();
-    let sync = sync_plan(MissingRows::Delete);
+    let mut sync = plan(WriteMode::DeleteSync);
+    sync.on_missing = MissingRows::Delete;
     let error = world.load(&run("sync", 1), &sync, &[keys(&[1])]).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
 }

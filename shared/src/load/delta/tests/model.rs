@@ -131,7 +131,7 @@ proptest! {
             }).collect();
             world.load(&run("orders", 1), &filled, &parts).await.unwrap();
             let mut sync = plan(WriteMode::DeleteSync);
-            sync.planned_at = Utc::now() + chrono::TimeDelta::hours(1);
+            sync.target_version = Some(world.view(&filled).await.version());
             let keys: Vec<i64> = source.iter().copied().collect();
             let parts: Vec<RecordBatch> = keys.chunks(9).map(|c| batch(vec![("id", longs(c))])).collect();
             let outcome = world.load(&run("sync", 1), &sync, &parts).await.unwrap();

@@ -1,0 +1,113 @@
+//! A destination that is full, closed, or no folder at all: told once, nothing lost, and the next run goes on.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use lakeward_tests::both_sides::{assert_same, source_rows, target_rows};
+use lakeward_tests::command::{Destination, Project};
+use lakeward_tests::postgres::Place;
+
+const TABLE: &str = "
+    CREATE TABLE {s}.t (id integer PRIMARY KEY, what text);
+    INSERT INTO {s}.t SELECT n, md5(n::text) || md5((-n)::text) FROM generate_series(1, 40000) n";
+
+async fn place_and_project(name: &str) -> (Place, Project) {
+    let place = Place::new(name).await;
+    place.run(TABLE).await;
+    let project = Project::new(&place.server, Destination::Folder);
+    project.configure(&format!(
+        "[[jobs]]\nname = \"t\"\ntable = \"{}.t\"\nwrite = \"replace\"\n",
+        place.schema
+    ));
+    (place, project)
+}
+
+async fn goes_on(place: &Place, project: &Project) {
+    project.run(&["run"]).done();
+    let source = source_rows(place, "SELECT id::text, what FROM {s}.t").await;
+    assert_same("t", &target_rows(project, "t", &["id", "what"]), &source);
+}
+
+/// A file system of its own, as small as it must be. It ends with the test.
+struct Mount(PathBuf);
+
+impl Mount {
+    /// `None` where this user may not mount.
+    fn new(folder: &Path, size: &str) -> Option<Self> {
+        fs::create_dir_all(folder).expect("a folder");
+        let user = fs::metadata("/proc/self").expect("a process has an owner").uid();
+        let mounted = user == 0 && mount(&["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"], folder);
+        if !mounted {
+            println!("not looked at: only root can mount a small file system");
+        }
+        mounted.then(|| Self(folder.to_owned()))
+    }
+
+    fn change(&self, options: &str) {
+        assert!(
+            mount(&["-o", &format!("remount,{options}")], &self.0),
+            "remount {options}"
+        );
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.0).status();
+    }
+}
+
+fn mount(arguments: &[&str], folder: &Path) -> bool {
+    Command::new("mount")
+        .args(arguments)
+        .arg(folder)
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs LAKEWARD_TEST_POSTGRES_URL: make test"]
+async fn a_full_store_is_tried_for_a_while_and_goes_on_when_there_is_room() {
+    let (place, project) = place_and_project("full_store").await;
+    let Some(mount) = Mount::new(&project.folder().join("lake"), "512k") else {
+        return;
+    };
+    project.run(&["run"]).refused(1, &["job t", "no space is left"]);
+    mount.change("size=64m");
+    goes_on(&place, &project).await;
+    drop(mount);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs LAKEWARD_TEST_POSTGRES_URL: make test"]
+async fn a_store_that_takes_no_writes_is_the_users_to_mend() {
+    let (place, project) = place_and_project("closed_store").await;
+    let Some(mount) = Mount::new(&project.folder().join("lake"), "64m") else {
+        return;
+    };
+    mount.change("ro");
+    project.run(&["run"]).refused(1, &["job t", "writing is not allowed"]);
+    mount.change("rw");
+    goes_on(&place, &project).await;
+    // And once it holds a table.
+    place.run("DELETE FROM {s}.t WHERE id % 2 = 0").await;
+    mount.change("ro");
+    project.run(&["run"]).refused(1, &["job t", "writing is not allowed"]);
+    assert_eq!(target_rows(&project, "t", &["id"]).len(), 40000);
+    mount.change("rw");
+    goes_on(&place, &project).await;
+    drop(mount);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs LAKEWARD_TEST_POSTGRES_URL: make test"]
+async fn a_file_where_the_lake_should_be_is_named() {
+    let (place, project) = place_and_project("no_store").await;
+    let lake = project.folder().join("lake");
+    fs::write(&lake, "a file").expect("a file");
+    project.run(&["run"]).refused(2, &["lake"]);
+    fs::remove_file(&lake).expect("the file goes");
+    goes_on(&place, &project).await;
+}

@@ -1,0 +1,227 @@
+//! The real binary from a real PostgreSQL into Delta tables, in every mode, read back by others and compared row by row.
+//!
+//! And what it costs when nothing happened, and how large the state of a job is.
+
+use std::collections::BTreeMap;
+
+use futures::TryStreamExt;
+use lakeward_tests::both_sides::{Row, assert_same, instant, source_rows, target_rows, target_rows_by_all};
+use lakeward_tests::command::{Destination, Project};
+use lakeward_tests::counting_proxy::CountingProxy;
+use lakeward_tests::postgres::Place;
+use serde_json::Value;
+
+/// Requests to the object store for a run that finds no new row.
+const REQUESTS_OF_NOTHING_MAX: usize = 6;
+/// The state of a job with 16 columns.
+const STATE_BYTES_MAX: u64 = 4 << 10;
+
+const TABLES: &str = "
+    CREATE TABLE {s}.orders (id bigint PRIMARY KEY, customer text, total numeric(12,2), at date, is_deleted boolean NOT NULL DEFAULT false,
+        updated_at timestamptz NOT NULL DEFAULT clock_timestamp());
+    CREATE TABLE {s}.events (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, what text NOT NULL, weight double precision);
+    CREATE TABLE {s}.countries (code char(2) PRIMARY KEY, name text NOT NULL);
+    CREATE TABLE {s}.customers (region integer, id integer, name text, updated_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+        PRIMARY KEY (region, id));
+    CREATE TABLE {s}.prices (id integer PRIMARY KEY, price numeric(9,3) NOT NULL, updated_at timestamptz NOT NULL DEFAULT clock_timestamp());
+    INSERT INTO {s}.orders (id, customer, total, at) SELECT n, 'c' || n % 7, n / 3.0, date '2024-01-01' + n % 400 FROM generate_series(1, 5000) n;
+    INSERT INTO {s}.events (what, weight) SELECT 'e' || n % 5, n / 3.0 FROM generate_series(1, 3000) n;
+    INSERT INTO {s}.countries SELECT chr(65 + n / 26) || chr(65 + n % 26), 'country ' || n FROM generate_series(0, 200) n;
+    INSERT INTO {s}.customers (region, id, name) SELECT n % 4, n, 'n' || n FROM generate_series(1, 800) n;
+    INSERT INTO {s}.prices (id, price) SELECT n, n / 9.0 FROM generate_series(1, 300) n";
+
+const CHANGES: &str = "
+    UPDATE {s}.orders SET total = total + 1, updated_at = clock_timestamp() WHERE id % 10 = 3;
+    UPDATE {s}.orders SET is_deleted = true, updated_at = clock_timestamp() WHERE id % 100 = 7;
+    INSERT INTO {s}.orders (id, customer) SELECT n, NULL FROM generate_series(6001, 6100) n;
+    INSERT INTO {s}.events (what) SELECT 'e1' FROM generate_series(1, 70);
+    DELETE FROM {s}.countries WHERE code LIKE 'B%';
+    UPDATE {s}.countries SET name = 'renamed ' || name WHERE code LIKE 'C%';
+    DELETE FROM {s}.customers WHERE id % 9 = 0;
+    UPDATE {s}.customers SET name = 'renamed', updated_at = clock_timestamp() WHERE id % 9 = 1;
+    UPDATE {s}.prices SET price = price * 2, updated_at = clock_timestamp() WHERE id % 3 = 0;
+    INSERT INTO {s}.prices (id, price) VALUES (1000, 1)";
+
+fn jobs(s: &str) -> String {
+    format!(
+        "[defaults]\nslice_size = \"1MiB\"\n\
+         [[jobs]]\nname = \"orders\"\ntable = \"{s}.orders\"\ncursor = \"updated_at\"\nhard_delete = \"is_deleted\"\ntarget = \"raw.orders\"\n\
+         [[jobs]]\nname = \"events\"\ntable = \"{s}.events\"\nwrite = \"append\"\ncursor = \"id\"\ntarget = \"raw.events\"\n\
+         [[jobs]]\nname = \"countries\"\ntable = \"{s}.countries\"\nwrite = \"replace\"\ntarget = \"raw.countries\"\n\
+         [[jobs]]\nname = \"customers\"\ntable = \"{s}.customers\"\ncursor = \"updated_at\"\ntarget = \"raw.customers\"\n\
+         [[jobs]]\nname = \"customers-gone\"\ntable = \"{s}.customers\"\nwrite = \"delete_sync\"\ntarget = \"raw.customers\"\n\
+         [[jobs]]\nname = \"prices\"\ntable = \"{s}.prices\"\nwrite = \"scd2\"\ncursor = \"updated_at\"\ntarget = \"raw.prices\"\n"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs LAKEWARD_TEST_POSTGRES_URL: make test"]
+async fn every_mode_into_a_folder() {
+    every_mode("e2e_folder", Destination::Folder).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs LAKEWARD_TEST_POSTGRES_URL and LAKEWARD_TEST_AZURITE_URL: make test"]
+async fn every_mode_into_an_object_store() {
+    every_mode("e2e_azurite", Destination::Azurite).await;
+}
+
+async fn every_mode(name: &str, destination: Destination) {
+    let place = Place::new(name).await;
+    place.run(TABLES).await;
+    let project = Project::new(&place.server, destination);
+    project.configure(&jobs(&place.schema));
+    // Two jobs feed one target, and the one that deletes needs it to be there.
+    project
+        .run(&["run", "orders", "events", "countries", "customers", "prices"])
+        .done();
+    project.run(&["run", "customers-gone"]).done();
+    let before = prices(&place).await;
+    compare(&place, &project).await;
+    place.run(CHANGES).await;
+    project.run(&["run"]).done();
+    // Beside a job that rewrites the same files, delete_sync leaves what came after its plan to its next run.
+    project.run(&["run", "customers-gone"]).done();
+    compare(&place, &project).await;
+    versions(&place, &project, &before).await;
+    // A range again, and everything again: the target stays what it was.
+    project.run(&["reload", "orders", "--from", "2000-01-01"]).done();
+    project.run(&["reload", "orders", "--full"]).done();
+    project.run(&["reload", "events", "--full"]).done();
+    compare(&place, &project).await;
+}
+
+async fn compare(place: &Place, project: &Project) {
+    let changed = instant("updated_at");
+    let orders =
+        format!("SELECT id::text, customer, total::text, at::text, {changed} FROM {{s}}.orders WHERE NOT is_deleted");
+    let customers = format!("SELECT region::text, id::text, name, {changed} FROM {{s}}.customers");
+    let weight = "encode(float8send(weight), 'hex')";
+    let events = format!("SELECT id::text, what, {weight} FROM {{s}}.events");
+    let sides: [(&str, &str, &[&str]); 4] = [
+        ("raw.orders", &orders, &["id", "customer", "total", "at", "updated_at"]),
+        ("raw.events", &events, &["id", "what", "weight"]),
+        (
+            "raw.countries",
+            "SELECT code::text, name FROM {s}.countries",
+            &["code", "name"],
+        ),
+        ("raw.customers", &customers, &["region", "id", "name", "updated_at"]),
+    ];
+    for (table, query, columns) in sides {
+        assert_same(
+            table,
+            &target_rows_by_all(project, table, columns),
+            &source_rows(place, query).await,
+        );
+    }
+}
+
+async fn prices(place: &Place) -> Vec<Row> {
+    source_rows(
+        place,
+        &format!(
+            "SELECT id::text, price::text, {} FROM {{s}}.prices",
+            instant("updated_at")
+        ),
+    )
+    .await
+}
+
+/// Current versions are the source; those that ended are what the source was, each until its next one begins.
+async fn versions(place: &Place, project: &Project, before: &[Row]) {
+    let columns = [
+        "id",
+        "price",
+        "_lakeward_valid_from",
+        "_lakeward_valid_to",
+        "_lakeward_is_current",
+    ];
+    let rows = target_rows_by_all(project, "raw.prices", &columns);
+    let is_current = |row: &&Row| row[4].as_deref() == Some("true");
+    let current: Vec<Row> = rows.iter().filter(is_current).map(|row| row[..3].to_vec()).collect();
+    let now = prices(place).await;
+    assert_same("current versions", &current, &now);
+    let begins: BTreeMap<_, _> = now.iter().map(|row| (row[0].clone(), row[2].clone())).collect();
+    let ended: Vec<&Row> = rows.iter().filter(|row| !is_current(row)).collect();
+    for row in &ended {
+        assert_eq!(
+            row[3], begins[&row[0]],
+            "a version ends where the next one begins: {row:?}"
+        );
+    }
+    let ended: Vec<Row> = ended.into_iter().map(|row| row[..3].to_vec()).collect();
+    let mut replaced: Vec<Row> = before.iter().filter(|row| !now.contains(row)).cloned().collect();
+    replaced.sort();
+    assert_same("versions that ended", &ended, &replaced);
+}
+
+/// TPC-H's widest table: 16 columns.
+const LINEITEM: &str = "
+    CREATE TABLE {s}.lineitem (l_orderkey bigint, l_partkey integer NOT NULL, l_suppkey integer NOT NULL, l_linenumber integer,
+        l_quantity numeric(15,2) NOT NULL, l_extendedprice numeric(15,2) NOT NULL, l_discount numeric(15,2) NOT NULL, l_tax numeric(15,2) NOT NULL,
+        l_returnflag char(1) NOT NULL, l_linestatus char(1) NOT NULL, l_shipdate date NOT NULL, l_commitdate date NOT NULL,
+        l_receiptdate date NOT NULL, l_shipinstruct char(25) NOT NULL, l_shipmode char(10) NOT NULL, updated_at timestamptz NOT NULL,
+        PRIMARY KEY (l_orderkey, l_linenumber));
+    INSERT INTO {s}.lineitem SELECT n / 4, n % 200, n % 10, n % 4, n % 50, n / 7.0, 0.05, 0.02, 'N', 'O', date '2024-01-01' + n % 300,
+        date '2024-02-01', date '2024-03-01', 'TAKE BACK RETURN', 'AIR', timestamptz '2025-01-01 00:00Z' + n * interval '1 s' FROM generate_series(1, 4000) n";
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs LAKEWARD_TEST_POSTGRES_URL and LAKEWARD_TEST_AZURITE_URL: make test"]
+async fn a_run_without_new_rows_asks_the_store_a_handful_of_times_and_the_loader_never() {
+    let place = Place::new("e2e_nothing").await;
+    place.run(LINEITEM).await;
+    let mut project = Project::new(&place.server, Destination::Azurite);
+    let proxy = CountingProxy::before(project.endpoint()).await;
+    project.reach_the_store_at(&proxy.url());
+    project.configure(&format!(
+        "[[jobs]]\nname = \"lineitem\"\ntable = \"{}.lineitem\"\ncursor = \"updated_at\"\n",
+        place.schema
+    ));
+    project.run(&["run"]).done();
+    let of_load = proxy.take();
+    let before = state_bytes(&project).await;
+    proxy.take();
+    let finished = project.run(&["--json", "run", "--progress", "none"]).done();
+    let of_nothing = proxy.take();
+    let jobs: Vec<Value> = serde_json::from_str(&finished.out).expect("a summary in JSON");
+    assert_eq!(jobs[0]["state"], "nothing_new", "{}", finished.out);
+    let in_table: Vec<&String> = of_nothing
+        .iter()
+        .filter(|line| !line.contains("/lake-state/"))
+        .collect();
+    println!(
+        "the load: {} requests; nothing new: {} {of_nothing:?}; state: {before} bytes",
+        of_load.len(),
+        of_nothing.len()
+    );
+    assert!(
+        of_load.iter().any(|line| line.contains("/lake/lineitem/_delta_log/")),
+        "the proxy sees a load: {of_load:?}"
+    );
+    assert!(in_table.is_empty(), "nothing is asked of the target: {in_table:?}");
+    assert!(
+        (1..=REQUESTS_OF_NOTHING_MAX).contains(&of_nothing.len()),
+        "{of_nothing:?}"
+    );
+    assert_eq!(before, state_bytes(&project).await, "a run of nothing writes nothing");
+    assert_eq!(target_rows(&project, "lineitem", &["l_orderkey"]).len(), 4000);
+    assert!(
+        before <= STATE_BYTES_MAX,
+        "the state of a job with 16 columns has {before} bytes"
+    );
+}
+
+/// Of the job's own document, the only one that every run reads.
+async fn state_bytes(project: &Project) -> u64 {
+    let opened = project.open(&project.state_root()).await;
+    let folder = opened.root.join("state").join("jobs");
+    let found: Vec<_> = opened
+        .store
+        .list(Some(&folder))
+        .try_collect()
+        .await
+        .expect("the jobs' state");
+    assert_eq!(found.len(), 1, "{found:?}");
+    found[0].size
+}

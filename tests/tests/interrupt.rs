@@ -1,0 +1,47 @@
+//! Ctrl-C: the command says that the state is safe, ends with 3, and the next one goes on.
+
+use std::time::{Duration, Instant};
+
+use lakeward_tests::both_sides::{assert_same, source_rows, target_rows};
+use lakeward_tests::command::{Destination, Project};
+use lakeward_tests::postgres::Place;
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs LAKEWARD_TEST_POSTGRES_URL: make test"]
+async fn the_user_may_stop_a_run_and_the_next_one_goes_on() {
+    let place = Place::new("e2e_interrupt").await;
+    place
+        .run("CREATE TABLE {s}.t (id integer PRIMARY KEY, what text); INSERT INTO {s}.t SELECT n, 'w' || n FROM generate_series(1, 2000) n")
+        .await;
+    let project = Project::new(&place.server, Destination::Folder);
+    // Slow in the source, so that the signal meets a read.
+    let query = format!(
+        "SELECT id, what FROM (SELECT id, what, pg_catalog.pg_sleep(0.001) FROM {}.t) slow",
+        place.schema
+    );
+    project.configure(&format!(
+        "[[jobs]]\nname = \"slow\"\nquery = \"{query}\"\nwrite = \"replace\"\n"
+    ));
+    let mut started = project.start(&["run", "--progress", "json"]);
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !started.printed().contains("slice_started") {
+        assert!(
+            started.is_alive() && Instant::now() < deadline,
+            "no slice was begun:\n{}",
+            started.printed()
+        );
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    started.interrupt();
+    let finished = started.wait();
+    assert_eq!(finished.code, Some(3), "{}", finished.all());
+    assert!(finished.err.contains("the state is safe"), "{}", finished.all());
+    assert!(
+        !project.folder().join("lake/slow/_delta_log").exists(),
+        "nothing was loaded yet"
+    );
+    project.run(&["run"]).done();
+    let source = source_rows(&place, "SELECT id::text, what FROM {s}.t").await;
+    assert_same("slow", &target_rows(&project, "slow", &["id", "what"]), &source);
+    project.run(&["runs"]).done();
+}
