@@ -212,7 +212,7 @@ async fn a_server_that_ends_the_session_in_the_middle_of_a_read_is_read_again() 
     let mut started = project.start(&["run", "--progress", "json"]);
     let end_reads = "SELECT pg_terminate_backend(pid)::text FROM pg_stat_activity
          WHERE application_name LIKE 'lakeward%' AND query LIKE '%{s}.orders%' AND query LIKE 'COPY%' AND state = 'active'";
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     let mut ended = 0;
     while ended < 2 {
         assert!(

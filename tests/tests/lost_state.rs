@@ -94,3 +94,29 @@ async fn another_state_does_not_load_a_target_beside_the_first() {
     project.run(&["run"]).done();
     is_whole(&place, &project).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs LAKEWARD_TEST_POSTGRES_URL: make test"]
+async fn a_source_that_was_set_back_is_told() {
+    let (place, project) = loaded("lost_source").await;
+    project.run(&["run"]).done();
+    place
+        .run("TRUNCATE {s}.events; INSERT INTO {s}.events VALUES (1, 'anew')")
+        .await;
+    let finished = project.run(&["run"]).done();
+    assert!(
+        finished.err.contains("ends at 1, below 60") && finished.err.contains("reload --full"),
+        "{}",
+        finished.all()
+    );
+    project.run(&["reload", "events", "--full"]).done();
+    is_whole(&place, &project).await;
+    // Transaction ids of a server never go back.
+    let by_xmin = job(&place).replace("\"id\"", "\"xmin\"").replace("append", "merge");
+    project.configure(&by_xmin.replace("name = \"events\"", "name = \"by_xmin\""));
+    project.run(&["run"]).done();
+    let beyond = (1_u64 << 40).to_string();
+    project
+        .run(&["run", "by_xmin", "--take-over", "--from", &beyond])
+        .refused(1, &["job by_xmin", "reload --full"]);
+}
