@@ -1,9 +1,10 @@
 //! What must be true when everything has come to rest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lakeward::model::job::WriteMode;
 
+use crate::read_back::Version;
 use crate::world::Row;
 
 /// The target equals the source: as a multiset for append, by key for merge, as a whole for replace.
@@ -21,4 +22,18 @@ pub fn target_is_source(mode: WriteMode, source: &BTreeMap<i64, Row>, target: &[
     Err(format!(
         "{mode:?}: the target differs from the source: missing {missing:?}, not in the source {strange:?}, doubled {doubled:?}"
     ))
+}
+
+/// The current versions of a history, in which each version that was seen stands once and the newest of a key is current.
+pub fn current_rows(history: &[Version]) -> Result<Vec<Row>, String> {
+    let mut seen = BTreeSet::new();
+    if let Some((doubled, _)) = history.iter().find(|(row, _)| !seen.insert(*row)) {
+        return Err(format!("{doubled:?} stands in the history twice"));
+    }
+    let is_newest = |row: &Row| !history.iter().any(|(r, _)| r.id == row.id && r.version > row.version);
+    if let Some(wrong) = history.iter().find(|(row, flag)| *flag != Some(is_newest(row))) {
+        return Err(format!("{wrong:?} has the wrong flag in {history:?}"));
+    }
+    let current = history.iter().filter(|(_, flag)| *flag == Some(true));
+    Ok(current.map(|(row, _)| *row).collect())
 }

@@ -10,6 +10,7 @@ mod check;
 mod executor;
 mod gate;
 mod moves;
+mod read_back;
 mod real;
 mod run_seed;
 mod schedules;
@@ -75,4 +76,9 @@ fn a_warehouse_with_late_statements_ends_with_every_row_once() {
 #[test]
 fn the_delta_loader_ends_with_every_row_once() {
     run_seeds(setup::Subject::Delta, 300);
+}
+
+#[test]
+fn the_files_loader_ends_with_every_row_once() {
+    run_seeds(setup::Subject::Files, 300);
 }

@@ -1,27 +1,22 @@
 //! The real loaders in the simulated world: each call of theirs waits at the gate and may lose its reply.
-//!
-//! The tables are read back without the loaders' help.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use futures::TryStreamExt;
-use futures::executor::block_on;
 use lakeward::error::{Error, ErrorKind, Result};
 use lakeward::load::delta::Delta;
+use lakeward::load::files::{DEFAULT_LAYOUT, Files};
 use lakeward::load::{CleanRequest, Cleaned, HistoryEntry, Loader, Reply, StagingPlace, TargetTable, Work};
 use lakeward::model::check::CheckLine;
 use lakeward::model::job::WriteMode;
 use lakeward::model::run::Step;
 use lakeward::model::table::TableName;
 use lakeward::model::watermark::RunId;
+use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
 
-use crate::warehouse::rows_of;
-use crate::world::{Luck, Row, Sim};
+use crate::world::{Luck, Sim};
 
 /// A loader behind the gate. Its staging place is behind the gate as well.
 #[derive(Debug)]
@@ -101,46 +96,19 @@ impl Loader for Gated {
 
 /// The delta loader on a store in memory.
 pub fn delta(sim: &Sim, raw: &Arc<InMemory>, store: &Arc<dyn ObjectStore>) -> Arc<dyn Loader> {
-    let inner = Arc::new(Delta::new(raw.clone(), Path::from("lake")));
+    gated(Arc::new(Delta::new(raw.clone(), Path::from("lake"))), sim, store)
+}
+
+/// The files loader on a store in memory.
+pub fn files(sim: &Sim, raw: &Arc<InMemory>, store: &Arc<dyn ObjectStore>) -> Arc<dyn Loader> {
+    let files = Files::new(raw.clone(), Path::from("lake"), DEFAULT_LAYOUT).expect("a good layout");
+    gated(Arc::new(files), sim, store)
+}
+
+fn gated(inner: Arc<dyn Loader>, sim: &Sim, store: &Arc<dyn ObjectStore>) -> Arc<dyn Loader> {
     Arc::new(Gated {
         inner,
         sim: sim.clone(),
         store: store.clone(),
     })
-}
-
-/// The live rows of the table by its log alone.
-pub fn delta_rows(raw: &InMemory) -> Result<Vec<Row>, String> {
-    let table = Path::from("lake/raw/orders");
-    let listed: Result<Vec<_>, _> = block_on(raw.list(Some(&table.clone().join("_delta_log"))).try_collect());
-    let mut commits: Vec<Path> = listed
-        .map_err(|e| e.to_string())?
-        .into_iter()
-        .map(|o| o.location)
-        .collect();
-    commits.retain(|p| {
-        p.as_ref().ends_with(".json")
-            && p.filename()
-                .is_some_and(|n| n.len() == "00000000000000000000.json".len())
-    });
-    commits.sort();
-    let mut live = BTreeSet::new();
-    for commit in commits {
-        let bytes = block_on(async { raw.get(&commit).await?.bytes().await }).map_err(|e| e.to_string())?;
-        for line in String::from_utf8_lossy(&bytes).lines() {
-            let action: serde_json::Value = serde_json::from_str(line).map_err(|e| e.to_string())?;
-            if let Some(path) = action["remove"]["path"].as_str() {
-                live.remove(path);
-            }
-            if let Some(path) = action["add"]["path"].as_str() {
-                live.insert(path.to_owned());
-            }
-        }
-    }
-    let mut rows = Vec::new();
-    for file in live {
-        let path = Path::from_url_path(format!("{table}/{file}")).map_err(|e| e.to_string())?;
-        rows.extend(rows_of(raw, &path).ok_or_else(|| format!("the log names {path}, which is not there"))?);
-    }
-    Ok(rows)
 }

@@ -9,14 +9,20 @@ use lakeward::state::JobState;
 use object_store::path::Path;
 use rand::RngExt;
 
-use crate::check::target_is_source;
+use crate::check::{current_rows, target_is_source};
+use crate::read_back;
 use crate::setup::{Setup, Subject};
 use crate::warehouse::{Pace, StatementState};
-use crate::world::{Faults, Row, Sim};
+use crate::world::{Changes, Faults, Row, Sim};
 
 impl Setup {
     pub fn plan(&self) -> Message {
-        let job = self.services.jobs[0].name.clone();
+        self.plan_of(0)
+    }
+
+    /// Of the n-th job.
+    fn plan_of(&self, n: usize) -> Message {
+        let job = self.services.jobs[n].name.clone();
         Message::Plan {
             job,
             reload: None,
@@ -72,7 +78,10 @@ impl Setup {
             }
             79..85 => self.change_the_source(),
             85..93 => self.move_a_statement(),
-            93..95 => self.executor.send(self.plan()),
+            93..95 => {
+                let n = pick(&self.sim, self.services.jobs.len());
+                self.executor.send(self.plan_of(n));
+            }
             95..97 => self.repeat_something(),
             97..98 => self.give_up(),
             98..99 if self.mode != WriteMode::Replace => self.ask_for_a_reload(),
@@ -83,12 +92,16 @@ impl Setup {
     fn change_the_source(&mut self) {
         let mut guard = self.sim.world();
         let world = &mut *guard;
-        let may_update = self.mode != WriteMode::Append;
+        let changes = match self.mode {
+            WriteMode::Append => Changes::Inserts,
+            WriteMode::Merge | WriteMode::Scd2 => Changes::Updates,
+            WriteMode::Replace | WriteMode::DeleteSync => Changes::Deletes,
+        };
         if !world.source.open.is_empty() && world.rng.random_bool(0.5) {
             let at = world.rng.random_range(0..world.source.open.len());
             world.source.commit(at);
         } else if world.source.open.len() < 3 {
-            world.source.begin(&mut world.rng, may_update);
+            world.source.begin(&mut world.rng, changes);
         }
     }
 
@@ -139,7 +152,12 @@ impl Setup {
     fn ask_for_a_reload(&mut self) {
         let says = {
             let mut world = self.sim.world();
-            let is_full = self.mode == WriteMode::Append || world.rng.random_bool(0.5);
+            let is_full = match self.mode {
+                WriteMode::Append => true,
+                // It would throw a history away, or what another job brought: refused.
+                WriteMode::Scd2 | WriteMode::DeleteSync => false,
+                WriteMode::Merge | WriteMode::Replace => world.rng.random_bool(0.5),
+            };
             let request: u64 = world.rng.random_range(0..1 << 40);
             (is_full, request, world.source.clock)
         };
@@ -172,20 +190,34 @@ impl Setup {
             self.executor.send(self.plan());
             self.drain()?;
             let after = self.state().map(|s| s.watermark);
-            let newest = self.sim.world().source.safe_bound(true).to_string();
+            let newest = self.sim.world().source.safe_bound(true);
+            let position = after.as_ref().and_then(|w| w.position.as_ref());
+            // The newest row may have been deleted.
+            let position = position.map_or(0, |p| p.0.parse().expect("positions are numbers"));
             let is_loaded = match self.mode {
                 // A whole-table job always has something to do: its last run must have begun after the last change.
                 WriteMode::Replace => quiet >= 2,
-                _ => before == after && after.and_then(|w| w.position).map_or("0".to_owned(), |p| p.0) == newest,
+                _ => before == after && position >= newest,
             };
             if is_loaded {
-                return Ok(());
+                return self.look_for_rows_that_are_gone();
             }
         }
         Err(format!(
             "the job does not come to its end; failures: {:?}",
             self.executor.failures
         ))
+    }
+
+    /// The other jobs; what they planned before the last change counts for nothing.
+    fn look_for_rows_that_are_gone(&mut self) -> Result<(), String> {
+        for n in 1..self.services.jobs.len() {
+            for _ in 0..3 {
+                self.executor.send(self.plan_of(n));
+                self.drain()?;
+            }
+        }
+        Ok(())
     }
 
     fn drain(&mut self) -> Result<(), String> {
@@ -229,14 +261,19 @@ impl Setup {
         let target: Vec<Row> = match self.subject {
             Subject::Warehouse => {
                 let world = self.sim.world();
-                world
-                    .warehouse
-                    .tables
-                    .get("raw.orders")
+                let table = world.warehouse.tables.get("raw.orders");
+                table
                     .map(|t| t.rows.iter().map(|(r, _)| *r).collect())
                     .unwrap_or_default()
             }
-            Subject::Delta => crate::real::delta_rows(&self.raw)?,
+            Subject::Delta => {
+                let versions = read_back::delta(&self.raw)?;
+                match self.mode {
+                    WriteMode::Scd2 => current_rows(&versions)?,
+                    _ => versions.into_iter().map(|(row, _)| row).collect(),
+                }
+            }
+            Subject::Files => read_back::files(&self.raw)?,
         };
         target_is_source(self.mode, &self.sim.world().source.rows, &target)
     }
@@ -250,8 +287,8 @@ pub fn run(subject: Subject, seed: u64, rules: Rules) -> Result<(), String> {
         .build();
     let runtime = runtime.map_err(|e| e.to_string())?;
     let _inside = runtime.enter();
-    let modes = [WriteMode::Append, WriteMode::Merge, WriteMode::Replace];
-    let mode = modes[usize::try_from(seed % 3).expect("below 3")];
+    let modes = subject.modes();
+    let mode = modes[usize::try_from(seed).expect("a small number") % modes.len()];
     let mut setup = Setup::new(subject, seed, mode, rules);
     let steps = {
         let mut guard = setup.sim.world();
@@ -263,7 +300,7 @@ pub fn run(subject: Subject, seed: u64, rules: Rules) -> Result<(), String> {
         world.warehouse.pace = Pace::Any;
         world.warehouse.has_count_guard = world.rng.random_bool(0.5);
         world.warehouse.has_merge_belt = world.rng.random_bool(0.5);
-        world.source.begin(&mut world.rng, false);
+        world.source.begin(&mut world.rng, Changes::Inserts);
         world.source.commit(0);
         world.rng.random_range(100..600)
     };

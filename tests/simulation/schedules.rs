@@ -288,7 +288,7 @@ fn late_commits_below_the_greatest_cursor_are_read() {
         {
             let mut guard = s.sim.world();
             let world = &mut *guard;
-            world.source.begin(&mut world.rng, false);
+            world.source.begin(&mut world.rng, Changes::Inserts);
         }
         s.write(9, 1);
         s.load("orders");

@@ -30,6 +30,7 @@ use crate::world::Sim;
 pub enum Subject {
     Warehouse,
     Delta,
+    Files,
 }
 
 impl Subject {
@@ -37,6 +38,17 @@ impl Subject {
         match self {
             Self::Warehouse => "a_warehouse",
             Self::Delta => "the_delta_loader",
+            Self::Files => "the_files_loader",
+        }
+    }
+
+    /// What its loader can do.
+    pub fn modes(self) -> &'static [WriteMode] {
+        use WriteMode::{Append, DeleteSync, Merge, Replace, Scd2};
+        match self {
+            Self::Warehouse => &[Append, Merge, Replace],
+            Self::Delta => &[Append, Merge, Replace, Scd2, DeleteSync],
+            Self::Files => &[Append, Replace],
         }
     }
 }
@@ -52,7 +64,7 @@ pub fn job(mode: WriteMode) -> Job {
         columns: ColumnSelection::All,
         filter: None,
         types: BTreeMap::new(),
-        cursor: (mode != WriteMode::Replace).then(|| "ts".into()),
+        cursor: (!matches!(mode, WriteMode::Replace | WriteMode::DeleteSync)).then(|| "ts".into()),
         lag: None,
         on_null_cursor: NullCursor::Error,
         start: None,
@@ -71,6 +83,18 @@ pub fn job(mode: WriteMode) -> Job {
         schedule: None,
         type_widening: false,
     }
+}
+
+/// The job of a mode. What deletes rows that are gone stands beside a job that brings those that come.
+fn jobs(mode: WriteMode) -> Vec<Job> {
+    if mode != WriteMode::DeleteSync {
+        return vec![job(mode)];
+    }
+    let gone = Job {
+        name: JobName::parse("gone").expect("a name"),
+        ..job(mode)
+    };
+    vec![job(WriteMode::Merge), gone]
 }
 
 /// The world's clock: it moves when the scheduler says so.
@@ -101,11 +125,12 @@ impl Setup {
                 store: store.clone(),
             }),
             Subject::Delta => crate::real::delta(&sim, &raw, &store),
+            Subject::Files => crate::real::files(&sim, &raw, &store),
         };
         let source: Arc<dyn Source> = Arc::new(ModelSource(sim.clone()));
         let ids = sim.ids();
         let services = Services {
-            jobs: vec![job(mode)],
+            jobs: jobs(mode),
             sources: Sources::from([("model".to_owned(), source)]),
             loader,
             state: StateStore::new(store, Path::from("root"), ids.clone()),

@@ -197,9 +197,16 @@ impl Source for ModelSource {
             .collect();
         let schema = request.plan.schema.arrow();
         let batch = |rows: &[Row]| {
-            let column = |of: fn(&Row) -> i64| Arc::new(Int64Array::from_iter_values(rows.iter().map(of))) as ArrayRef;
-            let columns = vec![column(|r| r.id), column(|r| r.version), column(|r| r.ts)];
-            RecordBatch::try_new(schema.clone(), columns).expect("three columns of one length")
+            let column = |name: &String| -> ArrayRef {
+                let of: fn(&Row) -> i64 = match name.as_str() {
+                    "id" => |r| r.id,
+                    "version" => |r| r.version,
+                    _ => |r| r.ts,
+                };
+                Arc::new(Int64Array::from_iter_values(rows.iter().map(of)))
+            };
+            let columns = schema.fields().iter().map(|f| column(f.name())).collect();
+            RecordBatch::try_new(schema.clone(), columns).expect("columns of one length")
         };
         let mut events: Vec<Result<ReadEvent>> = rows.chunks(2).map(|c| Ok(ReadEvent::Batch(batch(c)))).collect();
         events.push(Ok(ReadEvent::End(ReadEnd {
@@ -212,5 +219,5 @@ impl Source for ModelSource {
         })
     }
 
-    async fn release(&self, _plan: &RunPlan) {}
+    async fn release(&self, _read: &ReadSpec) {}
 }

@@ -4,9 +4,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use arrow::array::AsArray;
-use arrow::datatypes::Int64Type;
-use bytes::Bytes;
 use futures::executor::block_on;
 use lakeward::model::job::WriteMode;
 use lakeward::model::run::Outcome;
@@ -14,8 +11,8 @@ use lakeward::model::watermark::RunId;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
+use crate::read_back::rows_of;
 use crate::world::Row;
 
 #[derive(Debug, Default)]
@@ -98,24 +95,6 @@ impl Statement {
     pub fn is_open(&self) -> bool {
         matches!(self.state, StatementState::Flying | StatementState::Running { .. })
     }
-}
-
-pub fn rows_of(raw: &InMemory, file: &Path) -> Option<Vec<Row>> {
-    let bytes: Bytes = block_on(async { raw.get(file).await.ok()?.bytes().await.ok() })?;
-    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).ok()?.build().ok()?;
-    let mut rows = Vec::new();
-    for batch in reader {
-        let batch = batch.ok()?;
-        let column = |n: usize| batch.column(n).as_primitive::<Int64Type>();
-        let (ids, versions, stamps) = (column(0), column(1), column(2));
-        let row = |n| Row {
-            id: ids.value(n),
-            version: versions.value(n),
-            ts: stamps.value(n),
-        };
-        rows.extend((0..batch.num_rows()).map(row));
-    }
-    Some(rows)
 }
 
 /// Every file that is loaded stands in a sealed manifest (rule 4).

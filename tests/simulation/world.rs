@@ -22,6 +22,15 @@ pub struct Row {
 pub struct Transaction {
     pub began: i64,
     pub writes: Vec<Row>,
+    pub deletes: Vec<i64>,
+}
+
+/// What a mode can follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Changes {
+    Inserts,
+    Updates,
+    Deletes,
 }
 
 /// The source's table.
@@ -43,10 +52,10 @@ impl SourceTable {
         }
     }
 
-    pub fn begin(&mut self, rng: &mut StdRng, may_update: bool) {
+    pub fn begin(&mut self, rng: &mut StdRng, changes: Changes) {
         self.clock += 1;
         let began = self.clock;
-        let mut writes = Vec::new();
+        let (mut writes, mut deletes) = (Vec::new(), Vec::new());
         for _ in 0..rng.random_range(1..=2) {
             let locked: Vec<i64> = self
                 .open
@@ -54,10 +63,16 @@ impl SourceTable {
                 .flat_map(|t| &t.writes)
                 .chain(&writes)
                 .map(|r| r.id)
+                .chain(self.open.iter().flat_map(|t| t.deletes.iter().copied()))
+                .chain(deletes.iter().copied())
                 .collect();
             let existing: Vec<i64> = self.rows.keys().copied().filter(|id| !locked.contains(id)).collect();
-            if may_update && !existing.is_empty() && rng.random_bool(0.6) {
+            if changes >= Changes::Updates && !existing.is_empty() && rng.random_bool(0.6) {
                 let id = existing[rng.random_range(0..existing.len())];
+                if changes == Changes::Deletes && rng.random_bool(0.5) {
+                    deletes.push(id);
+                    continue;
+                }
                 writes.push(Row {
                     id,
                     version: self.rows[&id].version + 1,
@@ -72,13 +87,13 @@ impl SourceTable {
                 });
             }
         }
-        self.open.push(Transaction { began, writes });
+        self.open.push(Transaction { began, writes, deletes });
     }
 
     pub fn commit(&mut self, at: usize) {
-        for row in self.open.swap_remove(at).writes {
-            self.rows.insert(row.id, row);
-        }
+        let Transaction { writes, deletes, .. } = self.open.swap_remove(at);
+        deletes.iter().for_each(|id| drop(self.rows.remove(id)));
+        self.rows.extend(writes.into_iter().map(|row| (row.id, row)));
     }
 }
 

@@ -160,7 +160,7 @@ async fn all_slices_of_a_snapshot_see_one_moment() {
     let values = column(&all, "v");
     assert_eq!(values.len(), 10_000);
     assert!(values.iter().all(|v| v.as_deref() == Some("1")));
-    source.release(&run).await;
+    source.release(&run.read).await;
     let e = read_slice(&source, &run, &run.slices[0], ReadOrder::Any)
         .await
         .unwrap_err();

@@ -122,7 +122,7 @@ async fn raise(run: &RunDocument, job: &mut Versioned<JobState>, services: &Serv
         Written::Won(won) => {
             *job = won;
             if let Ok(source) = services.source(&run.plan.read.connection) {
-                source.release(&run.plan).await;
+                source.release(&run.plan.read).await;
             }
             services
                 .reporter

@@ -46,7 +46,8 @@ pub(super) async fn draft(job: &Job, reload: Option<&Reload>, state: &JobState, 
         known: state.schema.as_ref().filter(|_| !is_full),
         one_process: services.host.is_one_process && job.consistency == ConsistencyWish::Snapshot,
     };
-    let mut planned = services.source(&job.connection)?.plan(&request).await.map_err(doing)?;
+    let source = services.source(&job.connection)?;
+    let mut planned = source.plan(&request).await.map_err(doing)?;
     if job.write == WriteMode::DeleteSync {
         // Rows that are gone are found by key alone.
         let key = planned.schema.key.clone();
@@ -62,7 +63,13 @@ pub(super) async fn draft(job: &Job, reload: Option<&Reload>, state: &JobState, 
             notes: planned.notes,
         });
     }
-    let agreed = agree(job, planned.schema.clone(), state.schema.as_ref(), is_full)?;
+    let agreed = match agree(job, planned.schema.clone(), state.schema.as_ref(), is_full) {
+        Ok(agreed) => agreed,
+        Err(refused) => {
+            source.release(&planned.read).await;
+            return Err(refused);
+        }
+    };
     // A full reload of nothing empties the target; any other run of nothing only moves the watermark.
     let status = if planned.is_empty && !is_full {
         LoadStatus::Committed

@@ -362,7 +362,7 @@ impl Loading<'_> {
                     result: Box::new(result),
                 });
                 if let Ok(source) = self.services.source(&plan.read.connection) {
-                    source.release(plan).await;
+                    source.release(&plan.read).await;
                 }
                 self.job = won;
             }

@@ -165,14 +165,13 @@ async fn plan_next(
         );
         return Ok(vec![]);
     };
-    let run = match services.state.create_run(&document).await? {
+    let written = services.state.create_run(&document).await;
+    if !matches!(written, Ok(Written::Won(_))) {
+        services.source(&job.connection)?.release(&document.plan.read).await;
+    }
+    let run = match written? {
         Written::Won(won) => won.value,
-        Written::Lost(Some(found)) => {
-            if let Ok(source) = services.source(&document.plan.read.connection) {
-                source.release(&document.plan).await;
-            }
-            found.value
-        }
+        Written::Lost(Some(found)) => found.value,
         Written::Lost(None) => return Err(changing(job)),
     };
     if run.load.status == LoadStatus::Committed || run.plan.slices.is_empty() {

@@ -39,7 +39,7 @@ pub async fn preview(name: &JobName, reload: Option<&Reload>, services: &Service
     if let Some(document) = &drafted.document
         && let Ok(source) = services.source(&document.plan.read.connection)
     {
-        source.release(&document.plan).await;
+        source.release(&document.plan.read).await;
     }
     Ok(Preview {
         run: drafted.document,

@@ -46,7 +46,7 @@ pub trait Source: Send + Sync + fmt::Debug {
     async fn read(&self, request: &ReadRequest<'_>) -> Result<BatchStream>;
 
     /// The run ended, here or elsewhere: let go of what was held open for it (a snapshot).
-    async fn release(&self, plan: &RunPlan);
+    async fn release(&self, read: &ReadSpec);
 }
 
 /// What is to be planned.

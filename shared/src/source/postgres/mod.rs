@@ -43,7 +43,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::batch::BatchStream;
 use crate::model::check::CheckLine;
 use crate::model::job::JobName;
-use crate::model::run::RunPlan;
+use crate::model::run::ReadSpec;
 use crate::secrets::Secret;
 
 /// One PostgreSQL database as a source. Versions 13 to 18.
@@ -139,8 +139,8 @@ impl Source for Postgres {
         read::start(&self.connector, request).await
     }
 
-    async fn release(&self, plan: &RunPlan) {
-        let Some(name) = &plan.read.snapshot else { return };
+    async fn release(&self, read: &ReadSpec) {
+        let Some(name) = &read.snapshot else { return };
         if let Some(session) = self.snapshots.lock().await.remove(name) {
             session.end().await;
         }
