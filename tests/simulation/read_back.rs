@@ -30,7 +30,7 @@ fn versions_of(raw: &InMemory, file: &Path) -> Option<Vec<Version>> {
         let batch = batch.ok()?;
         let column = |n: usize| batch.column(n).as_primitive::<Int64Type>();
         let (ids, numbers, stamps) = (column(0), column(1), column(2));
-        let is_current: Option<&BooleanArray> = batch.column_by_name("_lakeward_is_current").map(|c| c.as_boolean());
+        let is_current: Option<&BooleanArray> = batch.column_by_name("_lakeward_is_current").map(AsArray::as_boolean);
         let version = |n| {
             let row = Row {
                 id: ids.value(n),

@@ -12,6 +12,7 @@ use lakeward::run::decide::{Rule, Rules};
 use crate::moves::job_name;
 use crate::setup::{Setup, Subject};
 use crate::warehouse::Pace;
+use crate::world::Changes;
 
 /// Plays a schedule with all rules and without one.
 fn needs(rule: Rule, mode: WriteMode, schedule: impl Fn(&mut Setup) -> Result<(), String>) {

@@ -11,7 +11,7 @@ use lakeward::model::batch::{BatchStream, ReadEnd, ReadEvent};
 use lakeward::model::check::CheckLine;
 use lakeward::model::job::{NullCursor, OnInvalid, Relation};
 use lakeward::model::run::{
-    Consistency, Cursor, Estimate, ReadSpec, ReloadRange, RunPlan, Slice, SliceBounds, SliceId, SliceKey, Window,
+    Consistency, Cursor, Estimate, ReadSpec, ReloadRange, Slice, SliceBounds, SliceId, SliceKey, Window,
 };
 use lakeward::model::table::{Column, ColumnType, TableSchema};
 use lakeward::model::watermark::Position;

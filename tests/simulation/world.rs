@@ -92,7 +92,7 @@ impl SourceTable {
 
     pub fn commit(&mut self, at: usize) {
         let Transaction { writes, deletes, .. } = self.open.swap_remove(at);
-        deletes.iter().for_each(|id| drop(self.rows.remove(id)));
+        self.rows.retain(|id, _| !deletes.contains(id));
         self.rows.extend(writes.into_iter().map(|row| (row.id, row)));
     }
 }

@@ -115,7 +115,7 @@ async fn story(name: &str, destination: Destination) {
         story.round(round).await;
         round += 1;
     }
-    story.complete().await;
+    story.complete();
     println!(
         "{name}, seed {seed}: {} kills, {} escaped, met {:?}",
         story.kills, story.escaped, story.met
@@ -237,7 +237,7 @@ impl Story {
     }
 
     /// The first command may have to end runs that were planned before the last change; the second reads the rest.
-    async fn complete(&mut self) {
+    fn complete(&self) {
         for _ in 0..2 {
             self.project.run(&["run", "--progress", "none"]).done();
         }
@@ -263,7 +263,7 @@ impl Story {
             assert_same(table, &target_rows(&self.project, table, columns), &source);
             println!("{table}: {} rows alike", source.len());
         }
-        self.runs_are_sane(self.project.run(&["--json", "runs", "-n", "100000"]).done());
+        runs_are_sane(&self.project.run(&["--json", "runs", "-n", "100000"]).done());
         assert!(
             self.kills >= kills,
             "{} of {kills} kills met a live process",
@@ -277,30 +277,29 @@ impl Story {
             );
         }
     }
+}
 
-    /// Every run from the first to the last is there, ended, and none was given up.
-    #[expect(clippy::unused_self, reason = "it is a part of the judgement")]
-    fn runs_are_sane(&self, finished: Finished) {
-        let lines: Vec<Value> = serde_json::from_str(&finished.out).expect("runs in JSON");
-        for job in JOBS {
-            let of_job: Vec<&Value> = lines.iter().filter(|line| line["job"] == job).collect();
-            let numbers: Vec<u64> = of_job.iter().filter_map(|line| line["run"].as_u64()).collect();
-            let expected: Vec<u64> = (1..=numbers.len() as u64).rev().collect();
-            assert_eq!(numbers, expected, "the runs of {job}, newest first");
-            for line in of_job {
-                let result = &line["result"];
-                assert!(
-                    result.is_object() && result["abandoned"].is_null(),
-                    "run {} of {job}: {result}",
-                    line["run"]
-                );
-                assert_eq!(
-                    result["staged"]["rows"], result["loaded"]["rows"],
-                    "run {} of {job}",
-                    line["run"]
-                );
-            }
-            println!("{job}: {} runs", numbers.len());
+/// Every run from the first to the last is there, ended, and none was given up.
+fn runs_are_sane(finished: &Finished) {
+    let lines: Vec<Value> = serde_json::from_str(&finished.out).expect("runs in JSON");
+    for job in JOBS {
+        let of_job: Vec<&Value> = lines.iter().filter(|line| line["job"] == job).collect();
+        let numbers: Vec<u64> = of_job.iter().filter_map(|line| line["run"].as_u64()).collect();
+        let expected: Vec<u64> = (1..=numbers.len() as u64).rev().collect();
+        assert_eq!(numbers, expected, "the runs of {job}, newest first");
+        for line in of_job {
+            let result = &line["result"];
+            assert!(
+                result.is_object() && result["abandoned"].is_null(),
+                "run {} of {job}: {result}",
+                line["run"]
+            );
+            assert_eq!(
+                result["staged"]["rows"], result["loaded"]["rows"],
+                "run {} of {job}",
+                line["run"]
+            );
         }
+        println!("{job}: {} runs", numbers.len());
     }
 }

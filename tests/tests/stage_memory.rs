@@ -20,11 +20,14 @@ use stage_support::{Attempt, batch, column, plan};
 const SHAPE: &str = "LAKEWARD_TEST_CHILD_SHAPE";
 const MIB: u64 = 1 << 20;
 
+/// Makes the n-th batch of a plan.
+type Make = Box<dyn Fn(&RunPlan, usize) -> RecordBatch + Send>;
+
 /// Rows of one shape, made as they are asked for.
 struct Shape {
     plan: RunPlan,
     batches: usize,
-    make: Box<dyn Fn(&RunPlan, usize) -> RecordBatch + Send>,
+    make: Make,
 }
 
 /// Bytes that do not compress, the same for everybody.
@@ -75,7 +78,7 @@ fn a_thousand_columns() -> Shape {
         let rows = 250;
         let array = |c: usize| -> ArrayRef {
             let start = |row: usize| (n * 7919 + c * 251 + row * 31) % (noise.len() - 20);
-            if c % 2 == 0 {
+            if c.is_multiple_of(2) {
                 Arc::new(Int64Array::from_iter_values(
                     (0..rows).map(|row| i64::try_from(start(row) * 7 + n).unwrap()),
                 ))

@@ -105,7 +105,8 @@ impl Connector {
             let gate = gate.ok_or_else(|| Error::bug("the driver went on without TLS"))?;
             Ok((client, gate, tokio::spawn(drive(connection))))
         } else {
-            let gate = Gate::plain(stream);
+            let gate =
+                Gate::plain(stream).or_error(ErrorKind::SourceBusy, || format!("cannot connect to {}", self.name))?;
             let (client, connection) = login.connect_raw(gate.clone(), NoTls).await.map_err(explain)?;
             Ok((client, gate, tokio::spawn(drive(connection))))
         }

@@ -15,6 +15,8 @@ use tokio::net::TcpStream;
 use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::wake_size::WakeSize;
+
 type MadeConnect = <MakeRustlsConnect as tokio_postgres::tls::MakeTlsConnect<TcpStream>>::TlsConnect;
 
 /// What the gate stands before: plain TCP, or TLS over it.
@@ -23,6 +25,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Bytes for T {}
 
 struct Inside {
     bytes: Box<dyn Bytes>,
+    wake_size: WakeSize,
     holder: Holder,
     /// What ties a login to this TLS session; asked for once, by the login.
     binding: Option<ChannelBinding>,
@@ -40,13 +43,18 @@ pub(super) struct Gate(Arc<Mutex<Inside>>);
 
 impl Gate {
     /// A gate before a plain socket.
-    pub(super) fn plain(stream: TcpStream) -> Self {
-        Self::before(Box::new(stream), None)
+    pub(super) fn plain(stream: TcpStream) -> io::Result<Self> {
+        let wake_size = WakeSize::of(&stream)?;
+        Ok(Self::before(Box::new(stream), wake_size, None))
     }
 
-    fn before(bytes: Box<dyn Bytes>, binding: Option<ChannelBinding>) -> Self {
-        let holder = Holder::Driver;
-        Self(Arc::new(Mutex::new(Inside { bytes, holder, binding })))
+    fn before(bytes: Box<dyn Bytes>, wake_size: WakeSize, binding: Option<ChannelBinding>) -> Self {
+        Self(Arc::new(Mutex::new(Inside {
+            bytes,
+            wake_size,
+            holder: Holder::Driver,
+            binding,
+        })))
     }
 
     /// Takes the byte stream from the driver, which must have no statement under way.
@@ -102,9 +110,20 @@ impl TlsStream for Gate {
 #[derive(Debug)]
 pub(super) struct Taken(Gate);
 
+impl Taken {
+    /// Waits until so many bytes are there before a read is woken; 1 for any.
+    pub(super) fn wake_at(&self, bytes: i32) -> io::Result<()> {
+        self.0.inside().wake_size.set(bytes)
+    }
+}
+
 impl Drop for Taken {
     fn drop(&mut self) {
-        let before = std::mem::replace(&mut self.0.inside().holder, Holder::Driver);
+        let mut inside = self.0.inside();
+        // It fails only for a socket that is gone, which wakes everybody.
+        let _ = inside.wake_size.set(1);
+        let before = std::mem::replace(&mut inside.holder, Holder::Driver);
+        drop(inside);
         if let Holder::Reader(Some(waker)) = before {
             waker.wake();
         }
@@ -144,9 +163,10 @@ impl TlsConnect<TcpStream> for GatedTls {
 
     fn connect(self, stream: TcpStream) -> Self::Future {
         Box::pin(async move {
+            let wake_size = WakeSize::of(&stream)?;
             let stream = self.connect.connect(stream).await?;
             let binding = stream.channel_binding();
-            let gate = Gate::before(Box::new(stream), Some(binding));
+            let gate = Gate::before(Box::new(stream), wake_size, Some(binding));
             *self.made.lock().unwrap_or_else(PoisonError::into_inner) = Some(gate.clone());
             Ok(gate)
         })

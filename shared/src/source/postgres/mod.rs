@@ -23,6 +23,7 @@ mod sqlstate;
 mod tls;
 mod type_map;
 mod types_page;
+mod wake_size;
 mod wire;
 mod xmin;
 

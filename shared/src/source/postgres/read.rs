@@ -4,7 +4,9 @@
 //! after that lock, because a snapshot that is older than a rewrite of the table sees an empty table. It refuses to
 //! end early: a stream ends with the server's own count or with an error.
 
+use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use futures::stream::{self, StreamExt};
@@ -26,6 +28,11 @@ use crate::source::{ReadOrder, ReadRequest};
 
 /// One system call fetches about a thousand rows of a usual width.
 const READ_BYTES: usize = 256 << 10;
+/// A reader that keeps up with the server is woken for each 8 KiB that it sends; so many bytes are worth waking up for
+/// (measured on lineitem: 1.3 of 7.9 s of CPU).
+const WAKE_BYTES: i32 = 128 << 10;
+/// Less than that may be all there is: asked for after this.
+const PATIENCE: Duration = Duration::from_millis(5);
 /// A buffer that one wide row made grow is given back once it is empty again.
 const BUFFER_BYTES_KEPT: usize = 4 << 20;
 
@@ -232,8 +239,7 @@ impl Copy {
             return Err(Error::bug("a COPY was read after its end"));
         };
         let gone = || format!("{}: the server went away in the middle", self.answer.doing());
-        let count = bytes
-            .read_buf(&mut self.buffer)
+        let count = read_some(bytes, &mut self.buffer)
             .await
             .or_error(ErrorKind::SourceBusy, gone)?;
         if count == 0 {
@@ -249,6 +255,16 @@ impl Copy {
             session.end().await;
         }
     }
+}
+
+/// Reads what is there, preferably much of it.
+async fn read_some(bytes: &mut Taken, buffer: &mut BytesMut) -> io::Result<usize> {
+    bytes.wake_at(WAKE_BYTES)?;
+    if let Ok(read) = tokio::time::timeout(PATIENCE, bytes.read_buf(buffer)).await {
+        return read;
+    }
+    bytes.wake_at(1)?;
+    bytes.read_buf(buffer).await
 }
 
 impl Drop for Copy {
