@@ -105,7 +105,7 @@ async fn a_source_that_was_set_back_is_told() {
         .await;
     let finished = project.run(&["run"]).done();
     assert!(
-        finished.err.contains("ends at 1, below 60") && finished.err.contains("reload --full"),
+        finished.all().contains("ends at 1, below 60") && finished.all().contains("reload --full"),
         "{}",
         finished.all()
     );

@@ -22,18 +22,7 @@ pub(super) struct Draft {
 pub(super) async fn draft(job: &Job, reload: Option<&Reload>, state: &JobState, services: &Services) -> Result<Draft> {
     let is_full = reload.is_some_and(|r| r.what == ReloadRange::Full);
     let doing = |e: Error| e.while_doing(format!("cannot plan job {}", job.name));
-    refuse_nonsense(job, reload)?;
-    if is_full {
-        refuse_shared_target(job, services)?;
-    }
-    let claim = if state.takes_over || is_full {
-        Claim::TakeOver
-    } else {
-        Claim::OwnOnly
-    };
-    if state.watermark.run == RunNumber(0) && claim == Claim::OwnOnly {
-        refuse_foreign_target(job, state, services).await?;
-    }
+    let claim = claim(job, reload, state, services).await?;
     // Before the source is read: what comes into the target from now on may be newer than the keys.
     let target_version = match job.write {
         WriteMode::DeleteSync => services.loader.describe(&job.target).await?.and_then(|t| t.version),
@@ -91,6 +80,22 @@ pub(super) async fn draft(job: &Job, reload: Option<&Reload>, state: &JobState, 
         }),
         notes,
     })
+}
+
+/// Refuses what would lose or double rows before anything is read; else says what the run may do to its target.
+async fn claim(job: &Job, reload: Option<&Reload>, state: &JobState, services: &Services) -> Result<Claim> {
+    refuse_nonsense(job, reload)?;
+    let is_full = reload.is_some_and(|r| r.what == ReloadRange::Full);
+    if is_full {
+        refuse_shared_target(job, services)?;
+    }
+    if state.takes_over || is_full {
+        return Ok(Claim::TakeOver);
+    }
+    if state.watermark.run == RunNumber(0) {
+        refuse_foreign_target(job, state, services).await?;
+    }
+    Ok(Claim::OwnOnly)
 }
 
 fn compose(
