@@ -194,6 +194,10 @@ impl World {
                 let at = entry(&mut run.load, step);
                 run.load.steps[at].2 = id.parse().ok();
             }
+            FinishAction::ForgetStatement(step) => {
+                let at = entry(&mut run.load, step);
+                run.load.steps[at].2 = None;
+            }
             FinishAction::RecordOutcome(step, _) | FinishAction::Commit(Some((step, _))) => {
                 let at = entry(&mut run.load, step);
                 run.load.steps[at].3 = true;

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, Retry};
 use crate::load::{Reply, Work};
 use crate::model::manifest::StagedFile;
 use crate::model::message::{Message, Outgoing};
-use crate::model::run::{LoadStatus, Outcome, RunDocument, Step, StepRecord};
+use crate::model::run::{LoadStatus, Outcome, RunDocument, Step};
 use crate::model::watermark::RunId;
 use crate::report::EventKind;
 use crate::state::{JobState, LastRun, Lease, Versioned, Written};
@@ -18,7 +18,7 @@ use crate::state::{JobState, LastRun, Lease, Versioned, Written};
 use super::Services;
 use super::decide::{FinishAction, FinishCall, Pending, ReplySeen, Rule, finish as decide};
 use super::lease;
-use super::record::{Ending, result};
+use super::record::{Ending, record, result};
 use super::staged::Staged;
 
 /// A statement that runs is asked after this often; polling must not cost function time.
@@ -42,7 +42,6 @@ pub(super) async fn finish(id: &RunId, services: &Services) -> Result<Vec<Outgoi
     };
     let files = staged.files();
     let steps = services.loader.steps(run.value.plan.mode, files.len());
-    let call = FinishCall::default();
     let loading = Loading {
         services,
         staged,
@@ -50,7 +49,7 @@ pub(super) async fn finish(id: &RunId, services: &Services) -> Result<Vec<Outgoi
         steps,
         run,
         job,
-        call,
+        call: FinishCall::default(),
         lease: None,
         began: Instant::now(),
     };
@@ -106,6 +105,8 @@ impl Loading<'_> {
                 FinishAction::Prepare if !self.has_the_target().await? => {
                     return Ok(vec![self.later()]);
                 }
+                // The lease is kept while a statement runs; who has lost it goes on asking all the same.
+                FinishAction::Poll(..) if !self.has_the_target().await? => self.act(action).await.map_err(doing)?,
                 other => self.act(other).await.map_err(doing)?,
             }
         }
@@ -158,8 +159,12 @@ impl Loading<'_> {
             FinishAction::Intend(step) => self.intend(step).await?,
             FinishAction::Send(step) => self.send(step).await?,
             FinishAction::Poll(step, statement) => {
-                let reply = loader.observe(&self.work(), step, &statement).await?;
+                let reply = loader.observe(&self.work(), step, &statement).await;
+                let reply = self.answered(step, reply).await?;
                 self.heard(step, &reply);
+            }
+            FinishAction::ForgetStatement(step) => {
+                self.change(|load| record(load, step).statement = None).await?;
             }
             FinishAction::RecordStatement(step, statement) => {
                 self.change(|load| record(load, step).statement = Some(statement))
@@ -222,14 +227,7 @@ impl Loading<'_> {
     async fn send(&mut self, step: Step) -> Result<()> {
         // Used up before it is used: an error below leaves an unknown fate, and the next send counts itself again.
         self.call.intent = None;
-        let sends = self
-            .run
-            .value
-            .load
-            .steps
-            .iter()
-            .find(|r| r.step == step)
-            .map_or(0, |r| r.sends);
+        let sends = record(&mut self.run.value.load, step).sends;
         self.tell(EventKind::StepSent { step, sends });
         let began = Instant::now();
         let reply = self.services.loader.send(&self.work(), step).await?;
@@ -242,6 +240,16 @@ impl Loading<'_> {
         }
         self.heard(step, &reply);
         Ok(())
+    }
+
+    /// Where somebody must act first, the statement that was refused is not asked after again.
+    async fn answered(&mut self, step: Step, reply: Result<Reply>) -> Result<Reply> {
+        if let Err(e) = &reply
+            && e.kind().retry() == Retry::NotBeforeSomebodyActs
+        {
+            self.change(|load| record(load, step).statement = None).await?;
+        }
+        reply
     }
 
     fn heard(&mut self, step: Step, reply: &Reply) {
@@ -380,19 +388,6 @@ fn cannot_be_prepared(error: Error) -> Error {
         ErrorKind::Config | ErrorKind::Unsupported => error.run_is_lost(),
         _ => error,
     }
-}
-
-fn record(load: &mut crate::model::run::LoadRecord, step: Step) -> &mut StepRecord {
-    let at = load.steps.iter().position(|r| r.step == step).unwrap_or_else(|| {
-        load.steps.push(StepRecord {
-            step,
-            sends: 0,
-            statement: None,
-            outcome: None,
-        });
-        load.steps.len() - 1
-    });
-    &mut load.steps[at]
 }
 
 fn millis(since: Instant) -> u64 {

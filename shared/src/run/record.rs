@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
-use crate::model::run::{Outcome, RunDocument};
+use crate::model::run::{LoadRecord, Outcome, RunDocument, Step, StepRecord};
 use crate::state::RunResult;
 
 use super::staged::Staged;
@@ -43,4 +43,18 @@ pub(super) fn result(run: &RunDocument, ending: Ending<'_>) -> RunResult {
         abandoned: ending.abandoned,
         notes: run.plan.notes.clone(),
     }
+}
+
+/// The record of a step, begun if there is none.
+pub(super) fn record(load: &mut LoadRecord, step: Step) -> &mut StepRecord {
+    let at = load.steps.iter().position(|r| r.step == step).unwrap_or_else(|| {
+        load.steps.push(StepRecord {
+            step,
+            sends: 0,
+            statement: None,
+            outcome: None,
+        });
+        load.steps.len() - 1
+    });
+    &mut load.steps[at]
 }

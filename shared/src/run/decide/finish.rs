@@ -78,6 +78,8 @@ pub enum FinishAction {
     Send(Step),
     /// Put down the statement's id, by compare-and-set.
     RecordStatement(Step, String),
+    /// Forget a statement that ended without effect, by compare-and-set, so that the step can be sent again.
+    ForgetStatement(Step),
     /// Ask after a known statement.
     Poll(Step, String),
     /// Come back later: a statement is still running.
@@ -155,9 +157,6 @@ fn load(rules: Rules, run: &RunDocument, sealed: Sealed, steps: &[Step], call: &
         // Recorded by a call that died before it committed.
         return commit(run, sealed, None, call);
     };
-    if !call.is_prepared {
-        return FinishAction::Prepare;
-    }
     let step = steps[at];
     let recorded = record(run, step);
     let is_current = |p: &Pending| p.step == step && p.staging == run.load.staging;
@@ -167,17 +166,27 @@ fn load(rules: Rules, run: &RunDocument, sealed: Sealed, steps: &[Step], call: &
             ReplySeen::Done(outcome) => FinishAction::RecordOutcome(step, *outcome),
             ReplySeen::Running(id) if recorded.and_then(|r| r.statement.as_ref()) == Some(id) => FinishAction::Wait,
             ReplySeen::Running(id) => FinishAction::RecordStatement(step, id.clone()),
+            // Asked after again, it would say the same for ever.
+            ReplySeen::SendAgain if recorded.is_some_and(|r| r.statement.is_some()) => {
+                FinishAction::ForgetStatement(step)
+            }
             ReplySeen::SendAgain => FinishAction::Retry(step),
         };
+    }
+    // Asking needs no look at the target; a statement is asked after every few seconds.
+    if let Some(statement) = recorded.and_then(|r| r.statement.clone()) {
+        return FinishAction::Poll(step, statement);
+    }
+    if !call.is_prepared {
+        return FinishAction::Prepare;
     }
     if call.intent.as_ref().is_some_and(is_current) {
         return FinishAction::Send(step);
     }
-    match recorded.and_then(|r| r.statement.clone()) {
-        Some(statement) => FinishAction::Poll(step, statement),
+    match recorded {
         // Never sent, or sent with an unknown fate: both are answered by a counted send (rule 6).
-        None if rules.hold(Rule::CountedIntents) || recorded.is_none() => FinishAction::Intend(step),
-        None => FinishAction::Send(step),
+        Some(_) if !rules.hold(Rule::CountedIntents) => FinishAction::Send(step),
+        _ => FinishAction::Intend(step),
     }
 }
 
@@ -214,4 +223,66 @@ fn tail(rules: Rules, run: &RunDocument, call: &FinishCall) -> FinishAction {
         return FinishAction::Fence;
     }
     FinishAction::MoveWatermark
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const STEPS: [Step; 3] = [Step::CreateStaging, Step::Copy(0), Step::Apply];
+
+    /// A run whose staging table stands and whose COPY was sent once.
+    fn run(statement: Option<&str>) -> RunDocument {
+        let plan = json!({
+            "kind": "regular", "planned_from": null, "position_after": null, "window": {"from": null, "to": null},
+            "mode": "merge", "read": {"connection": "shop", "relation": {"query": "select 1"}},
+            "schema": {"columns": []}, "slices": [], "consistency": "window", "target": "raw.orders",
+            "estimate": {"rows": 1, "bytes": 1}, "planned_at": "2026-05-01T10:00:00Z",
+        });
+        let load = json!({"status": "open", "staging": "n1", "steps": [
+            {"step": "create_staging", "sends": 1, "outcome": {"rows": 0}},
+            {"step": {"copy": 0}, "sends": 1, "statement": statement},
+        ]});
+        let id = json!({"job": "orders", "life": "k3f9x2ab", "run": 1});
+        serde_json::from_value(json!({"id": id, "plan": plan, "load": load})).unwrap()
+    }
+
+    fn next(run: &RunDocument, call: &FinishCall) -> FinishAction {
+        let sealed = Sealed {
+            is_complete: true,
+            rows: 1,
+        };
+        finish(Rules::all(), run, RunNumber(0), sealed, &STEPS, call)
+    }
+
+    #[test]
+    fn a_statement_is_asked_after_without_a_look_at_the_target() {
+        let poll = FinishAction::Poll(Step::Copy(0), "01ef".into());
+        assert_eq!(next(&run(Some("01ef")), &FinishCall::default()), poll);
+        assert_eq!(next(&run(None), &FinishCall::default()), FinishAction::Prepare);
+    }
+
+    #[test]
+    fn a_statement_that_ended_without_effect_is_forgotten_and_sent_again() {
+        let pending = Pending {
+            step: Step::Copy(0),
+            staging: Some("n1".into()),
+        };
+        let call = FinishCall {
+            reply: Some((pending, ReplySeen::SendAgain)),
+            ..FinishCall::default()
+        };
+        assert_eq!(
+            next(&run(Some("01ef")), &call),
+            FinishAction::ForgetStatement(Step::Copy(0))
+        );
+        assert_eq!(next(&run(None), &call), FinishAction::Retry(Step::Copy(0)));
+        let later = FinishCall {
+            is_prepared: true,
+            ..FinishCall::default()
+        };
+        assert_eq!(next(&run(None), &later), FinishAction::Intend(Step::Copy(0)));
+    }
 }
