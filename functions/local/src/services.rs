@@ -7,6 +7,7 @@ use std::sync::Arc;
 use lakeward::config::{self, CatalogTable, Config, Connection, Destination};
 use lakeward::error::{Error, ErrorKind, Result};
 use lakeward::load::Loader;
+use lakeward::load::databricks::{Databricks, HostIdentity, Pauses, Surroundings};
 use lakeward::load::delta::Delta;
 use lakeward::load::files::Files;
 use lakeward::model::ids::Ids;
@@ -72,7 +73,7 @@ pub async fn open(loaded: Loaded, reporter: Reporter) -> Result<Services, Failur
     expand(&mut config, &sources).await?;
     let staging = staging(&config, &secrets).await?;
     store::probe_once(staging.store.as_ref(), &staging.root).await?;
-    let loader = loader(&config.destination, &secrets).await?;
+    let loader = loader(&config, &secrets).await?;
     let ids = Ids::random();
     Ok(Services {
         jobs: config.jobs,
@@ -93,13 +94,30 @@ pub async fn open(loaded: Loaded, reporter: Reporter) -> Result<Services, Failur
 }
 
 /// The destination's loader.
-pub async fn loader(destination: &Destination, secrets: &Providers) -> Result<Arc<dyn Loader>> {
-    let OpenStore { store, root } = store::open(destination.store(), secrets)
-        .await
-        .map_err(|e| e.while_doing("cannot open the destination's store"))?;
-    Ok(match destination {
-        Destination::Delta(_) => Arc::new(Delta::new(store, root)),
-        Destination::Files { layout, .. } => Arc::new(Files::new(store, root, layout)?),
+pub async fn loader(config: &Config, secrets: &Providers) -> Result<Arc<dyn Loader>> {
+    let open = async |store| {
+        let opened = store::open(store, secrets).await;
+        opened.map_err(|e| e.while_doing("cannot open the destination's store"))
+    };
+    Ok(match &config.destination {
+        Destination::Delta(store) => {
+            let OpenStore { store, root } = open(store).await?;
+            Arc::new(Delta::new(store, root))
+        }
+        Destination::Files { store, layout } => {
+            let OpenStore { store, root } = open(store).await?;
+            Arc::new(Files::new(store, root, layout)?)
+        }
+        Destination::Databricks(databricks) => {
+            let surroundings = Surroundings {
+                secrets: secrets.clone(),
+                identity: HostIdentity::from_variables(|name| std::env::var(name).ok()),
+                ids: Ids::random(),
+                pauses: Pauses::default(),
+            };
+            let opened = staging(config, secrets).await?;
+            Arc::new(Databricks::new(databricks, &config.staging, opened, surroundings)?)
+        }
     })
 }
 

@@ -99,7 +99,7 @@ fn parts(job: &Job) -> Vec<String> {
 
 /// Where the state and a target would lie in one another.
 pub(super) fn state_conflict(destination: &Destination, staging: &StoreConfig, job: &Job) -> Option<String> {
-    let (Destination::Delta(store) | Destination::Files { store, .. }) = destination;
+    let store = destination.store()?;
     let table = path(&store.url).into_iter().chain(parts(job)).collect::<Vec<_>>();
     let state = path(&staging.url);
     let holds_state = state.starts_with(&table);

@@ -6,6 +6,7 @@
 
 mod across;
 mod connection;
+mod databricks;
 mod expand;
 mod file;
 mod job;
@@ -26,6 +27,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+pub use databricks::{DatabricksAuth, DatabricksConfig};
 pub use expand::{CatalogTable, Wildcard};
 pub use problem::{Place, Problem, Problems};
 pub use reference::reference_markdown;
@@ -126,12 +128,17 @@ pub enum Destination {
         /// `{table}/{YYYY}/{MM}/{DD}/{run}-{part}.parquet`
         layout: String,
     },
+    /// Unity Catalog tables.
+    Databricks(Box<DatabricksConfig>),
 }
 
 impl Config {
     /// Every text that may hold references, by the key that it stands under: what a host must be able to resolve.
     pub fn secrets(&self) -> Vec<(String, &SecretText)> {
-        let mut found = self.destination.store().auth.secrets("destination");
+        let mut found = match &self.destination {
+            Destination::Delta(store) | Destination::Files { store, .. } => store.auth.secrets("destination"),
+            Destination::Databricks(databricks) => databricks.auth.secrets(),
+        };
         found.extend(self.staging.auth.secrets("staging"));
         for (name, Connection::Postgres(postgres)) in &self.connections {
             found.push((format!("connections.{name}.username"), &postgres.username));
@@ -147,10 +154,19 @@ impl Config {
 }
 
 impl Destination {
-    /// The store that it is in.
-    pub fn store(&self) -> &StoreConfig {
+    /// The store that it is in, if it is in one.
+    pub fn store(&self) -> Option<&StoreConfig> {
         match self {
-            Self::Delta(store) | Self::Files { store, .. } => store,
+            Self::Delta(store) | Self::Files { store, .. } => Some(store),
+            Self::Databricks(_) => None,
+        }
+    }
+
+    /// Where it is, for people.
+    pub fn place(&self) -> &str {
+        match self {
+            Self::Delta(store) | Self::Files { store, .. } => &store.url,
+            Self::Databricks(databricks) => &databricks.host,
         }
     }
 }

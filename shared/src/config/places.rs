@@ -4,6 +4,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use super::databricks::{self, CopyAccess};
 use super::file::{AuthFile, DestinationFile, PlaceFile, StagingFile};
 use super::problem::Findings;
 use super::section::Section;
@@ -31,13 +32,25 @@ pub(super) fn destination(section: &Section<'_>, base: &Path, findings: &mut Fin
             let store = store(files.place, section, base, findings)?;
             Some(Destination::Files { store, layout })
         }
+        DestinationFile::Databricks(file) => {
+            let config = databricks::destination(file, section, findings)?;
+            Some(Destination::Databricks(Box::new(config)))
+        }
     }
 }
 
-/// `[staging]`.
-pub(super) fn staging(section: &Section<'_>, base: &Path, findings: &mut Findings<'_>) -> Option<StoreConfig> {
+/// `[staging]`, and how a warehouse reads it.
+pub(super) fn staging(
+    section: &Section<'_>,
+    base: &Path,
+    findings: &mut Findings<'_>,
+) -> Option<(StoreConfig, CopyAccess)> {
     let file: StagingFile = section.read(findings)?;
-    store(file.place, section, base, findings)
+    let access = CopyAccess {
+        copy_credential: databricks::copy_credential(file.copy_credential.as_deref(), section, findings),
+        copy_from: file.copy_from,
+    };
+    Some((store(file.place, section, base, findings)?, access))
 }
 
 /// Where the state lives if the file does not say.

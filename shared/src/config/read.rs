@@ -6,6 +6,7 @@ use std::path::Path;
 use toml::de::DeTable;
 
 use super::across::{self, Entry};
+use super::databricks::CopyAccess;
 use super::job::{Completed, Context, complete};
 use super::problem::Findings;
 use super::section::Section;
@@ -13,11 +14,27 @@ use super::{Config, Connection, Destination, StoreConfig, Wildcard, connection, 
 
 /// Everything the file says; `None` only if something was reported.
 pub(super) fn config(file: &DeTable<'_>, base: &Path, findings: &mut Findings<'_>) -> Option<Config> {
-    let destination = Section::under(file, "destination").and_then(|s| places::destination(&s, base, findings));
+    let destination_section = Section::under(file, "destination");
+    let mut destination = destination_section
+        .as_ref()
+        .and_then(|s| places::destination(s, base, findings));
     let staging_section = Section::under(file, "staging");
     let staging = match &staging_section {
-        Some(section) => places::staging(section, base, findings),
-        None => destination.as_ref().map(|d| places::default_staging(d.store())),
+        Some(section) => {
+            let read = places::staging(section, base, findings);
+            read.map(|(store, access)| {
+                copy_access(access, destination.as_mut(), section, findings);
+                store
+            })
+        }
+        None => {
+            let store = destination.as_ref().and_then(Destination::store);
+            if let (Some(Destination::Databricks(_)), Some(section)) = (&destination, &destination_section) {
+                let text = "a warehouse loads from files, and no section says where they are staged";
+                findings.missing(section.at(""), text, "add a section [staging]");
+            }
+            store.map(places::default_staging)
+        }
     };
     let sections = Section::all_under(file, "connections");
     let connections: BTreeMap<String, Connection> = sections
@@ -59,6 +76,30 @@ pub(super) fn config(file: &DeTable<'_>, base: &Path, findings: &mut Findings<'_
         wildcards,
         warnings: Vec::new(),
     })
+}
+
+/// Keys of `[staging]` that are about a warehouse belong to its destination.
+fn copy_access(
+    access: CopyAccess,
+    destination: Option<&mut Destination>,
+    section: &Section<'_>,
+    findings: &mut Findings<'_>,
+) {
+    match destination {
+        Some(Destination::Databricks(databricks)) => {
+            databricks.copy_from = access.copy_from;
+            databricks.copy_credential = access.copy_credential;
+        }
+        Some(Destination::Delta(_) | Destination::Files { .. }) => {
+            for key in ["copy_from", "copy_credential"] {
+                if section.says(key) {
+                    let text = format!("'{key}' is about the destination databricks");
+                    findings.error(section.at(key), text, "remove it");
+                }
+            }
+        }
+        None => {}
+    }
 }
 
 fn jobs<'i>(file: &DeTable<'i>, context: &Context<'_>, findings: &mut Findings<'_>) -> Vec<(Completed, Section<'i>)> {

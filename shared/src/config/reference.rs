@@ -67,6 +67,7 @@ pub fn reference_markdown() -> String {
         }
     }
     page.definition("AuthFile", "## `auth`: ways into an object store\n");
+    page.definition("DatabricksAuthFile", "## `auth` of Databricks: ways into a workspace\n");
     page.text.push('\n');
     page.text.push_str(SECRETS);
     page.text
@@ -165,8 +166,12 @@ impl<'s> Page<'s> {
         let Some(schema) = self.resolve(property).filter(|_| property.get("$ref").is_some()) else {
             return String::new();
         };
-        if is_auth(property) {
-            return " See [`auth`](#auth-ways-into-an-object-store).".to_owned();
+        match property.get("$ref").and_then(Value::as_str) {
+            Some("#/$defs/AuthFile") => return " See [`auth`](#auth-ways-into-an-object-store).".to_owned(),
+            Some("#/$defs/DatabricksAuthFile") => {
+                return " See [`auth` of Databricks](#auth-of-databricks-ways-into-a-workspace).".to_owned();
+            }
+            _ => {}
         }
         let mut lines = Vec::new();
         for variant in schema.get("oneOf").and_then(Value::as_array).into_iter().flatten() {
@@ -222,10 +227,6 @@ impl<'s> Page<'s> {
         self.text.push_str(text);
         self.text.push('\n');
     }
-}
-
-fn is_auth(property: &Value) -> bool {
-    property.get("$ref").is_some_and(|r| r == "#/$defs/AuthFile")
 }
 
 fn properties(schema: &Object) -> impl Iterator<Item = (&str, &Value)> {

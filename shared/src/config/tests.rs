@@ -50,7 +50,7 @@ fn problems_after_head(text: &str) -> String {
 #[test]
 fn the_least_file_gets_every_default() {
     let config = with_head("[[jobs]]\nname = 'orders'\ntable = 'public.orders'\n");
-    assert_eq!(config.destination.store().url, "/etc/lakeward/lake");
+    assert_eq!(config.destination.place(), "/etc/lakeward/lake");
     assert_eq!(config.staging.url, "/etc/lakeward/lake-state");
     assert_eq!(config.warnings, []);
     let Connection::Postgres(shop) = &config.connections["shop"];
@@ -201,10 +201,7 @@ fn a_query_comes_from_a_file_beside_the_configuration() {
     std::fs::write(folder.path().join("lakeward.toml"), format!("{HEAD}{job}")).unwrap();
     let config = load(&folder.path().join("lakeward.toml")).unwrap();
     assert_eq!(config.jobs[0].relation, Relation::Query("select 1 as id".into()));
-    assert_eq!(
-        config.destination.store().url,
-        folder.path().join("lake").to_str().unwrap()
-    );
+    assert_eq!(config.destination.place(), folder.path().join("lake").to_str().unwrap());
     let missing = load(&folder.path().join("gone.toml")).unwrap_err().to_string();
     assert!(
         missing.contains("gone.toml: the configuration cannot be read"),

@@ -27,7 +27,7 @@ pub async fn check(global: &Global) -> Result<Exit, Failure> {
         ));
     }
     let targets: Vec<_> = loaded.config.jobs.iter().map(|job| job.target.clone()).collect();
-    match services::loader(&loaded.config.destination, &loaded.secrets).await {
+    match services::loader(&loaded.config, &loaded.secrets).await {
         Ok(loader) => lines.extend(loader.check(&targets).await),
         Err(error) => lines.push(line("destination", Err(error))),
     }
@@ -50,7 +50,7 @@ fn configuration(config: &Config) -> String {
     let (jobs, connections) = (config.jobs.len() + config.wildcards.len(), config.connections.len());
     format!(
         "{jobs} jobs, {connections} connections, into {}",
-        config.destination.store().url
+        config.destination.place()
     )
 }
 

@@ -4,16 +4,18 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::super::{DEFAULT_AUTH, DEFAULT_LAYOUT};
+use super::databricks::DatabricksFile;
 
 /// Where tables go.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
-#[schemars(extend("x-later" = ["databricks"]))]
 pub(in super::super) enum DestinationFile {
     /// A folder of Delta tables: the target `raw.orders` becomes the table `<folder>/raw/orders`.
     Delta(DeltaFile),
     /// Plain Parquet files in folders. Only for jobs that append or replace.
     Files(FilesFile),
+    /// Unity Catalog tables of Databricks: the target `orders` becomes `<catalog>.<schema>.orders`.
+    Databricks(DatabricksFile),
 }
 
 /// A folder of Delta tables.
@@ -45,6 +47,15 @@ pub(in super::super) struct FilesFile {
 pub(in super::super) struct StagingFile {
     #[serde(flatten)]
     pub place: PlaceFile,
+    /// Databricks: this place as the warehouse spells it, where that does not follow from the URL: the path of an
+    /// external volume over the same folder. Never change it while runs are open: the warehouse remembers loaded files
+    /// by their path.
+    #[schemars(extend("examples" = ["/Volumes/main/raw/staging"]))]
+    pub copy_from: Option<String>,
+    /// Databricks: by which right COPY INTO reads this place. `external_location`: an external location or a volume covers
+    /// it; `named:…`: a storage credential of the catalog.
+    #[schemars(extend("default" = "external_location"))]
+    pub copy_credential: Option<String>,
 }
 
 /// An object store or a local folder.

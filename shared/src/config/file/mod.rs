@@ -6,6 +6,7 @@
 //! knows and this version does not.
 
 mod connection;
+mod databricks;
 mod destination;
 mod job;
 
@@ -14,6 +15,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 
 pub(super) use connection::{ConnectionFile, PostgresFile};
+pub(super) use databricks::{DatabricksAuthFile, DatabricksFile};
 pub(super) use destination::{AuthFile, DestinationFile, PlaceFile, StagingFile};
 pub(super) use job::{DefaultsFile, JobFile};
 
@@ -35,7 +37,7 @@ pub(super) struct File {
     /// Where tables go.
     destination: DestinationFile,
     /// Where the state of the jobs is kept. Without this section it is a folder beside the destination:
-    /// `<destination>-state`, reached in the same way.
+    /// `<destination>-state`, reached in the same way. The destination `databricks` needs it.
     staging: Option<StagingFile>,
     /// Source systems, each under a name that jobs refer to: `[connections.shop]`.
     #[serde(default)]

@@ -1,5 +1,7 @@
 //! What a job reads, and the names that follow from it: `table` or `query`, `name`, `target`.
 
+use super::super::Destination;
+use super::super::databricks::full_target;
 use super::super::file::JobFile;
 use super::super::problem::Findings;
 use super::super::section::Section;
@@ -55,7 +57,7 @@ pub(super) fn relation(
         }
         (None, Some(query)) => Relation::Query(query_text(query, section, context, findings)?),
         (Some(table), None) => match table_text(table).ok()? {
-            TableText::All { schema } => return many(file, &schema, section, findings),
+            TableText::All { schema } => return many(file, &schema, section, context, findings),
             TableText::One { schema, name } => Relation::Table { schema, name },
         },
     };
@@ -68,11 +70,14 @@ pub(super) fn relation(
         );
         return None;
     };
-    let target = match (&file.target, &relation) {
-        (Some(target), _) => target.clone(),
-        (None, Relation::Table { name, .. }) => name.clone(),
-        (None, Relation::Query(_)) => name.clone(),
-    };
+    let target = full(
+        context,
+        match (&file.target, &relation) {
+            (Some(target), _) => target.clone(),
+            (None, Relation::Table { name, .. }) => name.clone(),
+            (None, Relation::Query(_)) => name.clone(),
+        },
+    );
     if file.target.is_none() && TableName::parse(&target).is_err() {
         let text = format!("'{target}' cannot name a target");
         findings.error(section.at("table"), text, "add target = \"…\"");
@@ -86,12 +91,26 @@ pub(super) fn relation(
     })
 }
 
-fn many(file: &JobFile, schema: &str, section: &Section<'_>, findings: &mut Findings<'_>) -> Option<Named> {
+/// A target as the destination names it.
+fn full(context: &Context<'_>, target: String) -> String {
+    match context.destination {
+        Some(Destination::Databricks(databricks)) => full_target(databricks, target),
+        _ => target,
+    }
+}
+
+fn many(
+    file: &JobFile,
+    schema: &str,
+    section: &Section<'_>,
+    context: &Context<'_>,
+    findings: &mut Findings<'_>,
+) -> Option<Named> {
     let pattern = |text: &Option<String>| text.clone().unwrap_or_else(|| TABLE_PLACEHOLDER.to_owned());
     let pattern = Pattern {
         schema: schema.to_owned(),
         name: pattern(&file.name),
-        target: pattern(&file.target),
+        target: full(context, pattern(&file.target)),
     };
     for (key, text) in [("name", &pattern.name), ("target", &pattern.target)] {
         if !text.contains(TABLE_PLACEHOLDER) {

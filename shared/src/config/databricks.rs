@@ -1,0 +1,376 @@
+//! `[destination] type = "databricks"` → [`DatabricksConfig`], and the keys of `[staging]` that are about it.
+
+use std::collections::BTreeMap;
+
+use super::file::{DatabricksAuthFile, DatabricksFile};
+use super::problem::Findings;
+use super::section::Section;
+use crate::secrets::SecretText;
+
+/// Before a warehouse's id in its HTTP path.
+const HTTP_PATH: &str = "/sql/1.0/warehouses/";
+
+/// Unity Catalog tables behind a SQL warehouse.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DatabricksConfig {
+    /// `https://adb-….azuredatabricks.net`
+    pub host: String,
+    /// The warehouse's id.
+    pub warehouse: String,
+    /// Of targets that name none.
+    pub catalog: String,
+    /// Of targets that name none.
+    pub schema: String,
+    /// Where staging tables are made; `None`: beside their target.
+    pub staging_schema: Option<String>,
+    /// How to get in.
+    pub auth: DatabricksAuth,
+    /// New tables are clustered as Databricks chooses.
+    pub cluster_by_auto: bool,
+    /// Of new tables.
+    pub table_properties: BTreeMap<String, String>,
+    /// Of new tables.
+    pub table_tags: BTreeMap<String, String>,
+    /// The staging place as the warehouse spells it, where that does not follow from its URL: a volume's path.
+    pub copy_from: Option<String>,
+    /// The storage credential that COPY INTO names; `None`: an external location or a volume covers the place.
+    pub copy_credential: Option<String>,
+}
+
+/// How to get into a workspace.
+#[derive(Debug, Clone, PartialEq)]
+pub enum DatabricksAuth {
+    /// A personal access token.
+    Token(SecretText),
+    /// OAuth client credentials of a service principal.
+    OauthM2m {
+        /// Application id.
+        client_id: String,
+        /// Its secret.
+        client_secret: SecretText,
+    },
+    /// Client credentials of an Entra application.
+    AzureServicePrincipal {
+        /// Directory.
+        tenant: String,
+        /// Application.
+        client_id: String,
+        /// Its secret.
+        client_secret: SecretText,
+        /// `https://login.microsoftonline.com` unless said.
+        authority: Option<String>,
+    },
+    /// The identity of the host.
+    AzureManagedIdentity {
+        /// Of a user-assigned identity.
+        client_id: Option<String>,
+    },
+    /// A token of the platform, exchanged.
+    Oidc {
+        /// The platform's token.
+        token: SecretText,
+        /// Application id of the service principal.
+        client_id: Option<String>,
+    },
+}
+
+impl DatabricksAuth {
+    /// Every text that may hold references, by its key.
+    pub(super) fn secrets(&self) -> Vec<(String, &SecretText)> {
+        let key = |key: &str| format!("destination.auth.{key}");
+        match self {
+            Self::Token(token) | Self::Oidc { token, .. } => vec![(key("token"), token)],
+            Self::OauthM2m { client_secret, .. } | Self::AzureServicePrincipal { client_secret, .. } => {
+                vec![(key("client_secret"), client_secret)]
+            }
+            Self::AzureManagedIdentity { .. } => vec![],
+        }
+    }
+}
+
+/// How COPY INTO reads what was staged; keys of `[staging]`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct CopyAccess {
+    pub copy_from: Option<String>,
+    pub copy_credential: Option<String>,
+}
+
+/// Reads the section.
+pub(super) fn destination(
+    file: DatabricksFile,
+    section: &Section<'_>,
+    findings: &mut Findings<'_>,
+) -> Option<DatabricksConfig> {
+    for (key, name) in [
+        ("catalog", Some(&file.catalog)),
+        ("schema", Some(&file.schema)),
+        ("staging_schema", file.staging_schema.as_ref()),
+    ] {
+        if name
+            .is_some_and(|n| n.is_empty() || n.contains(['.', ' ', '/', '`', '\\']) || n.chars().any(char::is_control))
+        {
+            let text = format!("'{key}' is no name of one part");
+            findings.error(
+                section.at(key),
+                text,
+                "write the name alone, without quotes, dots and spaces",
+            );
+        }
+    }
+    let host = host(&file, section, findings);
+    let warehouse = warehouse(&file, section, findings);
+    Some(DatabricksConfig {
+        host: host?,
+        warehouse: warehouse?,
+        catalog: file.catalog,
+        schema: file.schema,
+        staging_schema: file.staging_schema,
+        auth: auth(file.auth),
+        cluster_by_auto: file.cluster_by.is_some(),
+        table_properties: file.table_properties.unwrap_or_default(),
+        table_tags: file.table_tags.unwrap_or_default(),
+        copy_from: None,
+        copy_credential: None,
+    })
+}
+
+fn host(file: &DatabricksFile, section: &Section<'_>, findings: &mut Findings<'_>) -> Option<String> {
+    let host = file.host.trim_end_matches('/');
+    let (scheme, name) = host.split_once("://").unwrap_or(("https", host));
+    if scheme == "http" && file.allow_http != Some(true) {
+        findings.error(
+            section.at("host"),
+            "the host is not encrypted",
+            "remove 'http://', or add allow_http = true if it is an emulator",
+        );
+        return None;
+    }
+    if !matches!(scheme, "http" | "https") || name.is_empty() || name.contains(['/', ' ', '@', '?']) {
+        findings.error(
+            section.at("host"),
+            "this is no workspace",
+            "write its name alone, such as adb-1234567890123456.12.azuredatabricks.net",
+        );
+        return None;
+    }
+    Some(format!("{scheme}://{name}"))
+}
+
+fn warehouse(file: &DatabricksFile, section: &Section<'_>, findings: &mut Findings<'_>) -> Option<String> {
+    let is_id = |id: &str| !id.is_empty() && id.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+    let id = match (&file.warehouse, &file.http_path) {
+        (Some(id), None) => Some(id.as_str()),
+        (None, Some(path)) => path.strip_prefix(HTTP_PATH),
+        (Some(_), Some(_)) => {
+            let text = "both 'warehouse' and 'http_path' say which warehouse it is";
+            findings.error(section.at("http_path"), text, "remove one of them");
+            return None;
+        }
+        (None, None) => {
+            let text = "neither 'warehouse' nor 'http_path' says which warehouse it is";
+            findings.missing(
+                section.at(""),
+                text,
+                "add warehouse = \"…\": the id in its connection details",
+            );
+            return None;
+        }
+    };
+    let key = if file.warehouse.is_some() {
+        "warehouse"
+    } else {
+        "http_path"
+    };
+    if !id.is_some_and(is_id) {
+        let remedy = format!("write the id alone as warehouse, or http_path = \"{HTTP_PATH}…\"");
+        findings.error(section.at(key), "this is no SQL warehouse", remedy);
+        return None;
+    }
+    id.map(str::to_owned)
+}
+
+fn auth(file: DatabricksAuthFile) -> DatabricksAuth {
+    match file {
+        DatabricksAuthFile::Token { token } => DatabricksAuth::Token(SecretText(token)),
+        DatabricksAuthFile::OauthM2m {
+            client_id,
+            client_secret,
+        } => DatabricksAuth::OauthM2m {
+            client_id,
+            client_secret: SecretText(client_secret),
+        },
+        DatabricksAuthFile::AzureServicePrincipal {
+            tenant,
+            client_id,
+            client_secret,
+            authority,
+        } => DatabricksAuth::AzureServicePrincipal {
+            tenant,
+            client_id,
+            client_secret: SecretText(client_secret),
+            authority,
+        },
+        DatabricksAuthFile::AzureManagedIdentity { client_id } => DatabricksAuth::AzureManagedIdentity { client_id },
+        DatabricksAuthFile::Oidc { token, client_id } => DatabricksAuth::Oidc {
+            token: SecretText(token),
+            client_id,
+        },
+    }
+}
+
+/// `external_location`, or `named:<credential>`.
+pub(super) fn copy_credential(
+    text: Option<&str>,
+    section: &Section<'_>,
+    findings: &mut Findings<'_>,
+) -> Option<String> {
+    let text = text?;
+    match text.strip_prefix("named:") {
+        Some(name) if !name.trim().is_empty() => return Some(name.trim().to_owned()),
+        None if text == "external_location" => return None,
+        _ => {}
+    }
+    let found = match text {
+        "sas" => "a signature in the text of a statement is not in this version",
+        _ => "this is no way for COPY INTO to read staged files",
+    };
+    findings.error(
+        section.at("copy_credential"),
+        found,
+        "use \"external_location\", or \"named:…\" with a storage credential of the catalog",
+    );
+    None
+}
+
+/// A target's text in full: `catalog.schema.table`.
+pub(super) fn full_target(config: &DatabricksConfig, target: String) -> String {
+    match target.matches('.').count() {
+        0 => format!("{}.{}.{target}", config.catalog, config.schema),
+        1 => format!("{}.{target}", config.catalog),
+        _ => target,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::{Config, Destination, parse};
+
+    const STAGING: &str = "[staging]\nurl = 'abfss://s@acct.dfs.core.windows.net/lakeward'\n";
+
+    fn file(destination: &str, staging: &str) -> Result<Config, String> {
+        let text = format!(
+            "version = 1\n[destination]\ntype = 'databricks'\ncatalog = 'main'\nschema = 'raw'\n{destination}\n{staging}\n\
+             [connections.shop]\ntype = 'postgres'\nhost = 'h'\ndatabase = 'd'\nusername = 'u'\n\
+             [[jobs]]\nname = 'orders'\ntable = 'public.orders'\n[[jobs]]\ntable = 'crm.*'\nname = 'c-{{table}}'\ntarget = 'crm.{{table}}'\n"
+        );
+        parse(&text, "lakeward.toml", Path::new("/etc")).map_err(|problems| problems.to_string())
+    }
+
+    fn workspace(more: &str) -> String {
+        format!(
+            "host = 'adb-1.azuredatabricks.net'\nwarehouse = 'abc123'\nauth = {{ type = 'azure_managed_identity' }}\n{more}"
+        )
+    }
+
+    fn refused(destination: &str, staging: &str, text: &str) {
+        let problems = file(destination, staging).expect_err(text);
+        assert!(problems.contains(text), "{problems}");
+    }
+
+    #[test]
+    fn a_workspace_is_read_and_targets_are_named_in_full() {
+        let more = "staging_schema = 'tmp'\ncluster_by = 'auto'\n[destination.table_tags]\nowner = 'sales'\n";
+        let config = file(&workspace(more), STAGING).unwrap();
+        let Destination::Databricks(databricks) = &config.destination else {
+            panic!("{:?}", config.destination)
+        };
+        assert_eq!(databricks.host, "https://adb-1.azuredatabricks.net");
+        assert_eq!(databricks.warehouse, "abc123");
+        assert_eq!(
+            databricks.auth,
+            DatabricksAuth::AzureManagedIdentity { client_id: None }
+        );
+        assert!(databricks.cluster_by_auto);
+        assert_eq!(databricks.table_tags["owner"], "sales");
+        assert_eq!(config.jobs[0].target.to_string(), "main.raw.orders");
+        assert_eq!(config.wildcards[0].target, "main.crm.{table}");
+    }
+
+    #[test]
+    fn a_warehouse_may_be_said_by_its_path_and_read_staged_files_by_a_credential() {
+        let destination = "host = 'https://dbc-1.cloud.databricks.com/'\nhttp_path = '/sql/1.0/warehouses/abc123'\nauth = { type = 'token', token = '${env:T}' }";
+        let staging = format!("{STAGING}copy_from = '/Volumes/main/raw/s'\ncopy_credential = 'named:cred'\n");
+        let config = file(destination, &staging).unwrap();
+        let Destination::Databricks(databricks) = &config.destination else {
+            panic!("{:?}", config.destination)
+        };
+        assert_eq!(databricks.host, "https://dbc-1.cloud.databricks.com");
+        assert_eq!(databricks.warehouse, "abc123");
+        assert_eq!(databricks.copy_from.as_deref(), Some("/Volumes/main/raw/s"));
+        assert_eq!(databricks.copy_credential.as_deref(), Some("cred"));
+        let keys: Vec<String> = config.secrets().into_iter().map(|(key, _)| key).collect();
+        assert!(keys.contains(&"destination.auth.token".to_owned()), "{keys:?}");
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_with_the_remedy() {
+        refused(&workspace(""), "", "add a section [staging]");
+        refused(
+            &workspace("http_path = '/sql/1.0/warehouses/x'"),
+            STAGING,
+            "remove one of them",
+        );
+        refused(&workspace("staging_schema = 'a.b'"), STAGING, "no name of one part");
+        refused(&workspace("load_window = '15m'"), STAGING, "not in this version");
+        refused(
+            &workspace(""),
+            &format!("{STAGING}copy_credential = 'sas'\n"),
+            "not in this version",
+        );
+        refused(
+            &workspace(""),
+            &format!("{STAGING}copy_credential = 'named:'\n"),
+            "named:…",
+        );
+        let auth = "auth = { type = 'azure_managed_identity' }";
+        refused(&format!("host = 'h'\n{auth}"), STAGING, "which warehouse it is");
+        refused(
+            &format!("host = 'http://h'\nwarehouse = 'x'\n{auth}"),
+            STAGING,
+            "allow_http",
+        );
+        refused(
+            &format!("host = 'https://h/?o=1'\nwarehouse = 'x'\n{auth}"),
+            STAGING,
+            "this is no workspace",
+        );
+        refused(
+            &format!("host = 'h'\nwarehouse = '/sql/1.0/x'\n{auth}"),
+            STAGING,
+            "this is no SQL warehouse",
+        );
+        refused(
+            "host = 'h'\nwarehouse = 'x'\nauth = { type = 'oauth_m2m', client_id = 'a' }",
+            STAGING,
+            "client_secret",
+        );
+    }
+
+    #[test]
+    fn keys_of_a_warehouse_mean_nothing_elsewhere() {
+        let text = format!(
+            "version = 1\n[destination]\ntype = 'delta'\npath = 'lake'\n[staging]\npath = 'state'\ncopy_from = '/Volumes/x'\n\
+             [connections.shop]\ntype = 'postgres'\nhost = 'h'\ndatabase = 'd'\nusername = 'u'\n"
+        );
+        let problems = parse(&text, "lakeward.toml", Path::new("/etc"))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            problems.contains("'copy_from' is about the destination databricks"),
+            "{problems}"
+        );
+    }
+}

@@ -1,0 +1,95 @@
+//! `[destination] type = "databricks"` and the ways into a workspace.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// Unity Catalog tables, loaded by a SQL warehouse. Needs a `[staging]` section whose store the warehouse can read.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields, inline, extend("x-later" = ["load_window"]))]
+pub(in super::super) struct DatabricksFile {
+    /// The workspace's name, without `https://`.
+    #[schemars(extend("examples" = ["adb-1234567890123456.12.azuredatabricks.net"]))]
+    pub host: String,
+    /// The id of the SQL warehouse. Either this or `http_path`.
+    #[schemars(extend("examples" = ["abc123def456"]))]
+    pub warehouse: Option<String>,
+    /// The warehouse's HTTP path, as its connection details show it. Either this or `warehouse`.
+    #[schemars(extend("examples" = ["/sql/1.0/warehouses/abc123def456"]))]
+    pub http_path: Option<String>,
+    /// The catalog of targets that name none.
+    #[schemars(extend("examples" = ["main"]))]
+    pub catalog: String,
+    /// The schema of targets that name none.
+    #[schemars(extend("examples" = ["raw"]))]
+    pub schema: String,
+    /// The schema, in the target's catalog, in which staging tables are made. Without it they stand beside their target.
+    #[schemars(extend("examples" = ["staging"]))]
+    pub staging_schema: Option<String>,
+    /// How to get in.
+    pub auth: DatabricksAuthFile,
+    /// How new tables are clustered. Without it they are not.
+    pub cluster_by: Option<ClusterByFile>,
+    /// Properties of new tables.
+    pub table_properties: Option<BTreeMap<String, String>>,
+    /// Tags of new tables.
+    pub table_tags: Option<BTreeMap<String, String>>,
+    /// Allows plain http, for emulators: `host` then begins with `http://`.
+    #[schemars(extend("default" = false))]
+    pub allow_http: Option<bool>,
+}
+
+/// How new tables are clustered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in super::super) enum ClusterByFile {
+    /// Databricks chooses the columns. Managed tables with predictive optimization only.
+    Auto,
+}
+
+/// How to get into a Databricks workspace.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub(in super::super) enum DatabricksAuthFile {
+    /// A personal access token.
+    Token {
+        /// The token.
+        #[schemars(extend("x-value" = "secret", "examples" = ["${env:DATABRICKS_TOKEN}"]))]
+        token: String,
+    },
+    /// A service principal of Databricks, with a secret of its own.
+    OauthM2m {
+        /// The application id of the service principal.
+        client_id: String,
+        /// Its OAuth secret.
+        #[schemars(extend("x-value" = "secret", "examples" = ["${env:DATABRICKS_CLIENT_SECRET}"]))]
+        client_secret: String,
+    },
+    /// Azure: an application of Entra that is a service principal of the workspace.
+    AzureServicePrincipal {
+        /// The directory (tenant) id.
+        tenant: String,
+        /// The application (client) id.
+        client_id: String,
+        /// A secret of the application.
+        #[schemars(extend("x-value" = "secret", "examples" = ["${env:CLIENT_SECRET}"]))]
+        client_secret: String,
+        /// Where Entra is, for other clouds than the public one.
+        #[schemars(extend("examples" = ["https://login.microsoftonline.us"]))]
+        authority: Option<String>,
+    },
+    /// Azure: the identity of the host, of a machine, a function or a container.
+    AzureManagedIdentity {
+        /// The client id of a user-assigned identity, where the host has several.
+        client_id: Option<String>,
+    },
+    /// A token of the platform, exchanged by a federation policy: no secret of Databricks at all.
+    Oidc {
+        /// The platform's token: a reference to where it is renewed.
+        #[schemars(extend("x-value" = "secret", "examples" = ["${file:/var/run/secrets/token}"]))]
+        token: String,
+        /// The application id of the service principal. Without it the account's policy decides.
+        client_id: Option<String>,
+    },
+}

@@ -1,0 +1,203 @@
+//! What each way in asks of whom: the token requests of the vendor's own SDK, word for word.
+//!
+//! It refuses to send a secret anywhere but to the endpoint that issues the token.
+
+use std::fmt;
+
+use url::form_urlencoded::Serializer;
+
+use super::Tokens;
+use crate::config::DatabricksAuth;
+use crate::error::Result;
+use crate::secrets::Secret;
+
+/// The Databricks application in every Entra cloud (public, government, China).
+const DATABRICKS_APPLICATION: &str = "2ff814a6-3304-4ab8-85cb-cd0e6f879c1d";
+/// Entra of the public cloud.
+const ENTRA: &str = "https://login.microsoftonline.com";
+/// The instance metadata service of an Azure machine; plain HTTP, from the same machine only.
+const IMDS: &str = "http://169.254.169.254";
+/// RFC 8693.
+const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
+
+/// What the platform tells a process about its own identity. The host reads it; the library does not look around.
+#[derive(Clone)]
+pub struct HostIdentity {
+    /// Where Azure Functions and Container Apps issue tokens (`IDENTITY_ENDPOINT`), with what their header must say
+    /// (`IDENTITY_HEADER`). The metadata service of machines does not exist there.
+    pub endpoint: Option<(String, Secret)>,
+    /// The metadata service of a machine.
+    pub metadata: String,
+}
+
+impl Default for HostIdentity {
+    fn default() -> Self {
+        Self {
+            endpoint: None,
+            metadata: IMDS.to_owned(),
+        }
+    }
+}
+
+impl fmt::Debug for HostIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let endpoint = self.endpoint.as_ref().map(|(url, _)| url);
+        write!(f, "HostIdentity({endpoint:?}, {})", self.metadata)
+    }
+}
+
+impl HostIdentity {
+    /// From the variables of the platform.
+    pub fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Self {
+        let endpoint = variable("IDENTITY_ENDPOINT").zip(variable("IDENTITY_HEADER"));
+        Self {
+            endpoint: endpoint.map(|(url, header)| (url, Secret::new(header))),
+            ..Self::default()
+        }
+    }
+}
+
+/// One request for a token.
+pub(super) struct TokenRequest {
+    /// `of Entra tenant …`
+    pub from: String,
+    /// What to do if it is refused.
+    pub remedy: &'static str,
+    url: String,
+    how: How,
+}
+
+enum How {
+    /// A form; with basic authentication where the client proves itself in the header.
+    Post {
+        basic: Option<(String, Secret)>,
+        form: Secret,
+    },
+    /// With one header.
+    Get { header: (&'static str, Secret) },
+}
+
+impl TokenRequest {
+    /// The request, ready to go.
+    pub fn sending(&self, http: &reqwest::Client) -> reqwest::RequestBuilder {
+        match &self.how {
+            How::Get { header: (name, value) } => http.get(&self.url).header(*name, value.reveal()),
+            How::Post { basic, form } => {
+                let request = http
+                    .post(&self.url)
+                    .header(reqwest::header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+                    .body(form.reveal().to_owned());
+                match basic {
+                    Some((user, password)) => request.basic_auth(user, Some(password.reveal())),
+                    None => request,
+                }
+            }
+        }
+    }
+}
+
+/// The word of the configuration.
+pub(super) fn name(auth: &DatabricksAuth) -> &'static str {
+    match auth {
+        DatabricksAuth::Token(_) => "token",
+        DatabricksAuth::OauthM2m { .. } => "oauth_m2m",
+        DatabricksAuth::AzureServicePrincipal { .. } => "azure_service_principal",
+        DatabricksAuth::AzureManagedIdentity { .. } => "azure_managed_identity",
+        DatabricksAuth::Oidc { .. } => "oidc",
+    }
+}
+
+/// The request of a way in, its secrets resolved.
+pub(super) async fn build(tokens: &Tokens) -> Result<TokenRequest> {
+    let workspace = format!("{}/oidc/v1/token", tokens.base);
+    Ok(match &tokens.auth {
+        // Not asked for; resolved where it is used.
+        DatabricksAuth::Token(_) => return Err(crate::error::Error::bug("a personal token is not asked for")),
+        DatabricksAuth::OauthM2m {
+            client_id,
+            client_secret,
+        } => TokenRequest {
+            from: format!("of service principal {client_id}"),
+            remedy: "look at client_id and client_secret under [destination] auth, and whether the secret has ended",
+            url: workspace,
+            how: How::Post {
+                basic: Some((client_id.clone(), tokens.secret("client_secret", client_secret).await?)),
+                form: form(&[("grant_type", "client_credentials"), ("scope", "all-apis")]),
+            },
+        },
+        DatabricksAuth::AzureServicePrincipal {
+            tenant,
+            client_id,
+            client_secret,
+            authority,
+        } => {
+            let authority = authority.as_deref().unwrap_or(ENTRA).trim_end_matches('/');
+            let secret = tokens.secret("client_secret", client_secret).await?;
+            TokenRequest {
+                from: format!("of application {client_id} in tenant {tenant}"),
+                remedy: "look at tenant, client_id and client_secret under [destination] auth",
+                url: format!("{authority}/{tenant}/oauth2/token"),
+                how: How::Post {
+                    basic: None,
+                    form: form(&[
+                        ("grant_type", "client_credentials"),
+                        ("client_id", client_id),
+                        ("client_secret", secret.reveal()),
+                        ("resource", DATABRICKS_APPLICATION),
+                    ]),
+                },
+            }
+        }
+        DatabricksAuth::AzureManagedIdentity { client_id } => managed(tokens, client_id.as_deref()),
+        DatabricksAuth::Oidc { token, client_id } => {
+            let subject = tokens.secret("token", token).await?;
+            let mut fields = vec![
+                ("grant_type", TOKEN_EXCHANGE),
+                ("subject_token", subject.reveal().trim()),
+                ("subject_token_type", JWT),
+                ("scope", "all-apis"),
+            ];
+            fields.extend(client_id.as_deref().map(|id| ("client_id", id)));
+            TokenRequest {
+                from: "in exchange for the platform's".to_owned(),
+                remedy: "look at the federation policy of the service principal: issuer, subject and audience must be the token's",
+                url: workspace,
+                how: How::Post {
+                    basic: None,
+                    form: form(&fields),
+                },
+            }
+        }
+    })
+}
+
+/// The identity of the host: a function's or container's own endpoint where there is one, else the machine's.
+fn managed(tokens: &Tokens, client_id: Option<&str>) -> TokenRequest {
+    let mut query = Serializer::new(String::new());
+    let (url, header) = match &tokens.identity.endpoint {
+        Some((url, header)) => {
+            query.append_pair("api-version", "2019-08-01");
+            (url.clone(), ("X-IDENTITY-HEADER", header.clone()))
+        }
+        None => {
+            query.append_pair("api-version", "2018-02-01");
+            let url = format!("{}/metadata/identity/oauth2/token", tokens.identity.metadata);
+            (url, ("Metadata", Secret::new("true")))
+        }
+    };
+    query.append_pair("resource", DATABRICKS_APPLICATION);
+    if let Some(id) = client_id {
+        query.append_pair("client_id", id);
+    }
+    TokenRequest {
+        from: "of this host's managed identity".to_owned(),
+        remedy: "give the host an identity, and name its client_id under [destination] auth if it has several",
+        url: format!("{url}?{}", query.finish()),
+        how: How::Get { header },
+    }
+}
+
+fn form(fields: &[(&str, &str)]) -> Secret {
+    Secret::new(Serializer::new(String::new()).extend_pairs(fields).finish())
+}

@@ -1,0 +1,150 @@
+//! Pre-flight: what a load needs, tried rather than looked up; one line each, with the grant that is missing.
+//!
+//! A table of one column is created where staging tables go, filled by a COPY of a file that was just staged, altered as
+//! a fence alters, and dropped. It refuses to alter a target: that would fail whoever is loading it.
+
+use std::sync::Arc;
+
+use arrow::array::{Int64Array, RecordBatch};
+use arrow::datatypes::{DataType, Field, Schema};
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use object_store::ObjectStoreExt as _;
+use object_store::path::Path;
+use parquet::arrow::ArrowWriter;
+
+use super::Databricks;
+use super::client::{Failure, Rows, Statement};
+use super::describe::look;
+use super::place::STAGING_PREFIX;
+use super::render::quote::{Object, literal};
+use super::render::{drop_table, fence};
+use crate::error::{Error, ErrorKind, OrError as _, Result};
+use crate::model::check::{CheckLine, Verdict};
+use crate::model::table::TableName;
+use crate::store::failure;
+
+/// Tokens are refused when clocks differ by minutes.
+const CLOCK_SECONDS_MAX: i64 = 120;
+
+/// All lines.
+pub(super) async fn check(loader: &Databricks, targets: &[TableName]) -> Vec<CheckLine> {
+    let who = who(loader).await;
+    let is_reached = who.is_ok();
+    let mut lines = vec![line("databricks: token and warehouse".into(), who)];
+    if !is_reached {
+        // Every other line would say the same.
+        return lines;
+    }
+    for target in targets {
+        lines.push(line(format!("databricks: table {target}"), table(loader, target).await));
+    }
+    if let Some(target) = targets.first() {
+        let tried = try_load(loader, target).await;
+        lines.push(line(
+            "databricks: create, COPY INTO, alter and drop a staging table".into(),
+            tried,
+        ));
+    }
+    lines
+}
+
+fn line(what: String, found: Result<Verdict>) -> CheckLine {
+    let verdict = found.unwrap_or_else(|e| Verdict::Bad(e.chain()));
+    CheckLine { what, verdict }
+}
+
+async fn run(loader: &Databricks, sql: impl Into<String>) -> Result<Rows> {
+    let statement = Statement::brief("check", sql);
+    loader.client.run(&statement).await.map_err(Failure::into_error)
+}
+
+async fn who(loader: &Databricks) -> Result<Verdict> {
+    let sql = "SELECT current_user() AS who, unix_timestamp() AS seconds";
+    let rows = run(loader, sql).await?;
+    let user = rows.get(0, "who").unwrap_or("somebody").to_owned();
+    let there = rows.get(0, "seconds").and_then(|s| s.parse().ok());
+    let there = there.and_then(|seconds| DateTime::<Utc>::from_timestamp(seconds, 0));
+    let apart = there.map(|there| Utc::now().signed_duration_since(there).num_seconds().abs());
+    Ok(match apart {
+        Some(seconds) if seconds > CLOCK_SECONDS_MAX => Verdict::Warning(format!(
+            "as {user}; this machine's clock and the warehouse's are {seconds} s apart: set this one by NTP"
+        )),
+        _ => Verdict::Good(format!("as {user}")),
+    })
+}
+
+async fn table(loader: &Databricks, target: &TableName) -> Result<Verdict> {
+    let object = loader.object(target)?;
+    if let Some(found) = look(loader, &object).await? {
+        return Ok(Verdict::Good(format!("{} columns", found.columns.len())));
+    }
+    let schema = object.schema_sql()?;
+    let described = run(loader, format!("DESCRIBE SCHEMA {schema}")).await;
+    described.map_err(|e| {
+        let remedy =
+            format!("cannot see schema {schema}: create it, or grant USE CATALOG, USE SCHEMA and CREATE TABLE");
+        e.while_doing(remedy)
+    })?;
+    Ok(Verdict::Good("does not exist yet; the first run creates it".into()))
+}
+
+/// The way of a run, in small.
+async fn try_load(loader: &Databricks, target: &TableName) -> Result<Verdict> {
+    let nonce = loader.ids.long();
+    let [catalog, schema] = loader.staging_place(target)?;
+    let table = Object::new(&catalog, &schema, &format!("{STAGING_PREFIX}check_{nonce}"))?;
+    let file = loader.check_file(&nonce);
+    let tried = fill(loader, &table, &file, &nonce).await;
+    // Whatever came of it, nothing stays.
+    let dropped = run(loader, drop_table(&table)).await;
+    let deleted = loader.store.delete(&file).await;
+    tried?;
+    dropped.map_err(|e| e.while_doing("cannot drop the table that was created"))?;
+    deleted.map_err(|e| failure(e, loader.store.as_ref(), "delete the staged file of the check"))?;
+    Ok(Verdict::Good(format!("in {catalog}.{schema}, reading {}", loader.uri)))
+}
+
+async fn fill(loader: &Databricks, table: &Object, file: &Path, nonce: &str) -> Result<()> {
+    let doing = |remedy: &str| {
+        let text = remedy.to_owned();
+        move |e: Error| e.while_doing(text)
+    };
+    run(loader, format!("CREATE TABLE {} (n BIGINT)", table.sql))
+        .await
+        .map_err(doing(
+            "cannot create a table: grant USE CATALOG, USE SCHEMA and CREATE TABLE",
+        ))?;
+    let put = loader.store.put(file, one_row()?.into()).await;
+    put.map_err(|e| failure(e, loader.store.as_ref(), "stage a file"))?;
+    let reading = loader.reading_of(&format!("data/check/{nonce}"));
+    let credential = reading.credential_sql()?;
+    let copy = format!(
+        "COPY INTO {} FROM (SELECT CAST(c0001 AS BIGINT) AS n FROM {}{credential}) FILEFORMAT = PARQUET FILES = ('one.parquet') FORMAT_OPTIONS ('ignoreMissingFiles' = 'false')",
+        table.sql,
+        literal(&reading.folder)
+    );
+    let rows = run(loader, copy).await.map_err(doing(
+        "cannot COPY a staged file: grant READ FILES on the external location (or READ VOLUME), and look at copy_from and copy_credential under [staging]",
+    ))?;
+    if rows.count("num_inserted_rows").is_some_and(|n| n != 1) {
+        let text = "cannot COPY a staged file: the warehouse found another folder than the one that was written; look at copy_from under [staging]";
+        return Err(Error::new(ErrorKind::Config, text));
+    }
+    run(loader, fence(table, nonce)).await.map_err(doing(
+        "cannot set a table property, which is the fence of the protocol: grant MODIFY",
+    ))?;
+    Ok(())
+}
+
+fn one_row() -> Result<Bytes> {
+    let odd = || "cannot write the file of the check".to_owned();
+    let schema = Arc::new(Schema::new(vec![Field::new("c0001", DataType::Int64, false)]));
+    let column = Arc::new(Int64Array::from(vec![1]));
+    let batch = RecordBatch::try_new(Arc::clone(&schema), vec![column]).or_error(ErrorKind::Bug, odd)?;
+    let mut file = Vec::new();
+    let mut writer = ArrowWriter::try_new(&mut file, schema, None).or_error(ErrorKind::Bug, odd)?;
+    writer.write(&batch).or_error(ErrorKind::Bug, odd)?;
+    writer.close().or_error(ErrorKind::Bug, odd)?;
+    Ok(file.into())
+}

@@ -1,0 +1,294 @@
+//! The client of the SQL Statement Execution API 2.0: submit, poll, cancel, read all chunks.
+//!
+//! The API has no idempotency key, so a submission is repeated only when it cannot have run: the connection was never
+//! made, 429, or 503 with `Retry-After`. Everything else without an answer is *unknown*, and whoever sent it decides
+//! (`docs/protocol.md`, rule 6). It refuses to take a lost result for an empty one, to read half a result, and to put a
+//! statement's text or a token into an error or a log line.
+//! Neighbours: `statement` what goes in and comes out, `exchange` one request and its repetitions, `wire` the JSON,
+//! `failure` what errors mean, `pauses` how long to wait.
+
+mod exchange;
+mod failure;
+mod pauses;
+mod statement;
+mod wire;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use backon::{BackoffBuilder as _, Retryable as _};
+use reqwest::Method;
+use serde_json::Value;
+use tokio::time::Instant;
+
+pub(super) use exchange::plain;
+use exchange::{Repeat, Request};
+pub(super) use failure::{Failure, FailureKind, SqlVerdict};
+pub use pauses::Pauses;
+pub(super) use statement::{Answer, Rows, Statement, Wait};
+use wire::{ChunkIn, ParameterOut, StatementIn, Submission, TagOut};
+
+use super::auth::Tokens;
+use crate::error::{ErrorKind, OrError as _, Result};
+
+/// Plain: driver look-alikes change how the server behaves.
+const USER_AGENT: &str = concat!("lakeward/", env!("CARGO_PKG_VERSION"));
+/// A host that is there answers at once.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// The service takes no more.
+const TAGS_MAX: usize = 20;
+
+/// Where statements go.
+#[derive(Debug, Clone)]
+pub(super) struct Address {
+    /// `https://host`, without a slash at the end.
+    pub base: String,
+    /// The warehouse's id.
+    pub warehouse: String,
+    /// What names without one are in.
+    pub catalog: String,
+    /// The same.
+    pub schema: String,
+}
+
+/// The client.
+#[derive(Clone)]
+pub(super) struct Client {
+    http: reqwest::Client,
+    address: Address,
+    tokens: Arc<Tokens>,
+    pauses: Pauses,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An HTTP client as all requests of this loader use it. No redirects: none of the APIs has any, and a token must not
+/// follow one.
+pub(super) fn http(request_max: Duration) -> Result<reqwest::Client> {
+    reqwest::Client::builder()
+        .user_agent(USER_AGENT)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .timeout(request_max)
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .or_error(ErrorKind::Config, || {
+            "cannot set up TLS for the destination: look at the machine's certificates".to_owned()
+        })
+}
+
+impl Client {
+    /// A client; nothing is asked yet.
+    pub fn new(address: Address, tokens: Arc<Tokens>, pauses: Pauses) -> Result<Self> {
+        Ok(Self {
+            http: http(pauses.request_max)?,
+            address,
+            tokens,
+            pauses,
+        })
+    }
+
+    /// Sends a statement, once: it is repeated only while it cannot have run.
+    pub async fn submit(&self, statement: &Statement) -> Result<Answer, Failure> {
+        let parameters = statement.parameters.iter();
+        let tags = statement.tags.iter().take(TAGS_MAX);
+        let body = Submission {
+            statement: &statement.sql,
+            warehouse_id: &self.address.warehouse,
+            catalog: &self.address.catalog,
+            schema: &self.address.schema,
+            wait_timeout: match statement.wait {
+                Wait::NotAtAll => "0s",
+                Wait::Briefly => "30s",
+            },
+            on_wait_timeout: "CONTINUE",
+            disposition: "INLINE",
+            format: "JSON_ARRAY",
+            parameters: parameters.map(|(name, value)| ParameterOut { name, value }).collect(),
+            query_tags: tags.map(|(key, value)| TagOut { key, value }).collect(),
+        };
+        let failed = |why: String| failure(&statement.step, None, FailureKind::Unknown(why));
+        let request = Request {
+            step: &statement.step,
+            statement: None,
+            method: Method::POST,
+            path: "/api/2.0/sql/statements".to_owned(),
+            body: Some(serde_json::to_vec(&body).map_err(|e| failed(e.to_string()))?),
+            repeat: Repeat::OnlyIfNotRun,
+        };
+        let answer = self.call(&request).await?;
+        self.understood(&statement.step, None, answer).await
+    }
+
+    /// Asks after a statement.
+    pub async fn poll(&self, step: &str, id: &str) -> Result<Answer, Failure> {
+        let request = Request {
+            step,
+            statement: Some(id),
+            method: Method::GET,
+            path: format!("/api/2.0/sql/statements/{id}"),
+            body: None,
+            repeat: Repeat::Freely,
+        };
+        match self.call(&request).await {
+            Ok(answer) => self.understood(step, Some(id), answer).await,
+            // Results are kept for an hour.
+            Err(Failure {
+                kind: FailureKind::Refused { status: 404, .. },
+                request,
+                ..
+            }) => Err(Failure {
+                request,
+                ..failure(
+                    step,
+                    Some(id),
+                    FailureKind::Ended("the service has forgotten it".into()),
+                )
+            }),
+            Err(other) => Err(other),
+        }
+    }
+
+    /// Asks the service to end a statement. It may have ended well all the same: only a poll tells.
+    pub async fn cancel(&self, step: &str, id: &str) -> Result<(), Failure> {
+        let request = Request {
+            step,
+            statement: Some(id),
+            method: Method::POST,
+            path: format!("/api/2.0/sql/statements/{id}/cancel"),
+            body: None,
+            repeat: Repeat::Freely,
+        };
+        self.call(&request).await.map(drop)
+    }
+
+    /// Sends a statement that may be repeated at will, sees it to its end, and repeats it where that can help.
+    pub async fn run(&self, statement: &Statement) -> Result<Rows, Failure> {
+        let once = || self.run_once(statement);
+        once.retry(self.pauses.retries())
+            .sleep(tokio::time::sleep)
+            .when(|e: &Failure| {
+                e.says(SqlVerdict::Passes) || matches!(e.kind, FailureKind::Unknown(_) | FailureKind::Ended(_))
+            })
+            .await
+    }
+
+    async fn run_once(&self, statement: &Statement) -> Result<Rows, Failure> {
+        let began = Instant::now();
+        let mut answer = self.submit(statement).await?;
+        for pause in self.pauses.polls().build() {
+            let id = match answer {
+                Answer::Done(rows) => return Ok(rows),
+                Answer::Running(id) => id,
+            };
+            if began.elapsed() + pause > self.pauses.statement_max {
+                // It must not take effect after others were told that it failed; if it does, it did what was asked.
+                let _ = self.cancel(&statement.step, &id).await;
+                let why = format!("it ran for more than {} s", self.pauses.statement_max.as_secs());
+                let kind = FailureKind::NotRun { why, retry_after: None };
+                return Err(failure(&statement.step, Some(&id), kind));
+            }
+            tokio::time::sleep(pause).await;
+            answer = self.poll(&statement.step, &id).await?;
+        }
+        let never = FailureKind::Unknown("there are no more pauses".into());
+        Err(failure(&statement.step, None, never))
+    }
+
+    /// What an answer of the service says; a result is read to its last chunk.
+    async fn understood(&self, step: &str, known: Option<&str>, answer: Value) -> Result<Answer, Failure> {
+        let parsed = serde_json::from_value::<StatementIn>(answer);
+        let answer =
+            parsed.map_err(|e| failure(step, known, FailureKind::Unknown(format!("the answer is odd: {e}"))))?;
+        let id = match (answer.statement_id.is_empty(), known) {
+            (true, known) => known.unwrap_or_default().to_owned(),
+            (false, _) => answer.statement_id.clone(),
+        };
+        let failed = |kind| failure(step, Some(&id), kind);
+        match answer.status.state.as_str() {
+            "PENDING" | "RUNNING" if !id.is_empty() => Ok(Answer::Running(id)),
+            // CLOSED with its result is a success whose result came along; without, the result is lost.
+            "CLOSED" if answer.manifest.is_none() || answer.result.is_none() => {
+                Err(failed(FailureKind::Ended("its result is gone".into())))
+            }
+            "SUCCEEDED" | "CLOSED" => self.whole(step, &id, answer).await.map(Answer::Done),
+            "CANCELED" => Err(failed(FailureKind::Ended("it was cancelled".into()))),
+            "FAILED" => {
+                let error = answer.status.error.unwrap_or_default();
+                let state = answer.status.sql_state.as_deref().filter(|s| !s.is_empty());
+                let sql = failure::SqlFailure::new(state, error.code(), &error.message());
+                Err(failed(FailureKind::Sql(sql)))
+            }
+            other => Err(failed(FailureKind::Unknown(format!("state '{other}' is unknown")))),
+        }
+    }
+
+    async fn whole(&self, step: &str, id: &str, answer: StatementIn) -> Result<Rows, Failure> {
+        let failed = |why: String| failure(step, Some(id), FailureKind::Ended(why));
+        let manifest = answer.manifest.unwrap_or_default();
+        if manifest.truncated {
+            return Err(failed("the service cut its result".into()));
+        }
+        let mut rows = Rows {
+            columns: manifest.schema.columns.iter().map(|c| c.name.clone()).collect(),
+            values: Vec::new(),
+        };
+        let mut chunk = answer.result.unwrap_or_default();
+        loop {
+            let read = chunk.data_array.iter();
+            rows.values.extend(read.map(|row| row.iter().map(wire::text).collect()));
+            let base = format!("/api/2.0/sql/statements/{id}/result/chunks/");
+            let next = match (chunk.next_chunk_internal_link.take(), chunk.next_chunk_index) {
+                // Only a path of this statement: the token must not go anywhere else.
+                (Some(link), _) if link.starts_with(&base) => link,
+                (_, Some(index)) => format!("{base}{index}"),
+                _ => break,
+            };
+            chunk = self.chunk(step, id, next).await?;
+        }
+        match manifest.rows() {
+            Some(total) if total != rows.values.len() as u64 => Err(failed(format!(
+                "{} of {total} rows of its result came",
+                rows.values.len()
+            ))),
+            _ => Ok(rows),
+        }
+    }
+
+    async fn chunk(&self, step: &str, id: &str, path: String) -> Result<ChunkIn, Failure> {
+        let request = Request {
+            step,
+            statement: Some(id),
+            method: Method::GET,
+            path,
+            body: None,
+            repeat: Repeat::Freely,
+        };
+        let answer = self.call(&request).await?;
+        serde_json::from_value(answer).map_err(|e| {
+            failure(
+                step,
+                Some(id),
+                FailureKind::Ended(format!("a chunk of its result is odd: {e}")),
+            )
+        })
+    }
+}
+
+fn failure(step: &str, statement: Option<&str>, kind: FailureKind) -> Failure {
+    Failure {
+        step: step.to_owned(),
+        statement: statement.map(str::to_owned),
+        request: None,
+        kind,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,75 @@
+//! What goes to the warehouse and what comes back.
+
+/// A statement to be sent.
+#[derive(Debug, Clone)]
+pub(in super::super) struct Statement {
+    /// What it is for, in errors and in the query history.
+    pub step: String,
+    /// One statement.
+    pub sql: String,
+    /// Named texts; `:name` in the statement.
+    pub parameters: Vec<(&'static str, String)>,
+    /// For people and for cost; no rule reads them.
+    pub tags: Vec<(&'static str, String)>,
+    /// How long the service may hold the answer back.
+    pub wait: Wait,
+}
+
+impl Statement {
+    /// One that ends soon.
+    pub fn brief(step: impl Into<String>, sql: impl Into<String>) -> Self {
+        Self {
+            step: step.into(),
+            sql: sql.into(),
+            parameters: Vec::new(),
+            tags: Vec::new(),
+            wait: Wait::Briefly,
+        }
+    }
+
+    /// With a named text.
+    pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.parameters.push((name, value.into()));
+        self
+    }
+}
+
+/// How long the service may hold an answer back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in super::super) enum Wait {
+    /// It answers with the statement's id at once: for loads.
+    NotAtAll,
+    /// Half a minute: most DDL has ended by then.
+    Briefly,
+}
+
+/// How a statement stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in super::super) enum Answer {
+    /// Under way, under this id.
+    Running(String),
+    /// Ended well.
+    Done(Rows),
+}
+
+/// A whole result: texts, NULL as `None`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(in super::super) struct Rows {
+    /// Names, in order.
+    pub columns: Vec<String>,
+    /// One entry a row.
+    pub values: Vec<Vec<Option<String>>>,
+}
+
+impl Rows {
+    /// The value of a named column in a row.
+    pub fn get(&self, row: usize, column: &str) -> Option<&str> {
+        let at = self.columns.iter().position(|c| c.eq_ignore_ascii_case(column))?;
+        self.values.get(row)?.get(at)?.as_deref()
+    }
+
+    /// A named count of the first row.
+    pub fn count(&self, column: &str) -> Option<u64> {
+        self.get(0, column)?.parse().ok()
+    }
+}

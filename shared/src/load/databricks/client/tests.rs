@@ -1,0 +1,275 @@
+//! The client against recorded shapes: what is repeated, what is unknown, what counts as a result.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::super::auth::{HostIdentity, Tokens};
+use super::super::tests::answerer::{Answered, Answerer, Received, ddl, failed, ok, pending, refused, succeeded};
+use super::*;
+use crate::config::DatabricksAuth;
+use crate::secrets::SecretText;
+
+/// Nobody waits in a test.
+pub(in super::super) fn quick() -> Pauses {
+    Pauses {
+        retry_min: Duration::from_millis(1),
+        retry_max: Duration::from_millis(2),
+        retries: 3,
+        poll_min: Duration::from_millis(1),
+        poll_max: Duration::from_millis(2),
+        statement_max: Duration::from_secs(5),
+        request_max: Duration::from_secs(5),
+        asked_max: Duration::from_secs(3),
+    }
+}
+
+fn client_at(base: &str) -> Client {
+    let auth = DatabricksAuth::Token(SecretText("dapi-hunter2".into()));
+    let http = http(Duration::from_secs(5)).unwrap();
+    let tokens = Tokens::new(
+        auth,
+        base.to_owned(),
+        HostIdentity::default(),
+        Vec::new(),
+        http,
+        quick(),
+    );
+    let address = Address {
+        base: base.to_owned(),
+        warehouse: "abc123".into(),
+        catalog: "main".into(),
+        schema: "raw".into(),
+    };
+    Client::new(address, Arc::new(tokens), quick()).unwrap()
+}
+
+async fn answering(answer: impl Fn(&Received, usize) -> Answered + Send + Sync + 'static) -> (Answerer, Client) {
+    let answerer = Answerer::start(answer).await;
+    let client = client_at(&answerer.base);
+    (answerer, client)
+}
+
+fn statement() -> Statement {
+    Statement::brief("apply", "MERGE INTO secret_table")
+}
+
+#[tokio::test]
+async fn a_submission_says_what_the_service_wants_to_know() {
+    let (answerer, client) = answering(|_, _| ddl()).await;
+    let mut sent = statement().with("run", "orders/k3f9/000042");
+    sent.tags = vec![("lakeward_job", "orders".into())];
+    client.submit(&sent).await.unwrap();
+    let seen = &answerer.seen()[0];
+    assert_eq!(seen.line, "POST /api/2.0/sql/statements");
+    assert_eq!(seen.headers["authorization"], "Bearer dapi-hunter2");
+    assert_eq!(seen.headers["user-agent"], USER_AGENT);
+    let body: Value = serde_json::from_str(&seen.body).unwrap();
+    assert_eq!(
+        body,
+        json!({
+            "statement": "MERGE INTO secret_table", "warehouse_id": "abc123", "catalog": "main", "schema": "raw",
+            "wait_timeout": "30s", "on_wait_timeout": "CONTINUE", "disposition": "INLINE", "format": "JSON_ARRAY",
+            "parameters": [{"name": "run", "value": "orders/k3f9/000042"}],
+            "query_tags": [{"key": "lakeward_job", "value": "orders"}],
+        })
+    );
+}
+
+#[tokio::test]
+async fn a_statement_is_asked_after_until_it_has_ended_and_all_its_chunks_are_read() {
+    let (answerer, client) = answering(|request, before| match (before, request.line.as_str()) {
+        (0, _) => pending(),
+        (1 | 2, _) => ok(json!({"statement_id": "01ef", "status": {"state": "RUNNING"}})),
+        (_, "GET /api/2.0/sql/statements/01ef") => ok(json!({
+            "statement_id": "01ef", "status": {"state": "SUCCEEDED"}, "new_field": {},
+            "manifest": {"schema": {"columns": [{"name": "n", "type_name": "LONG"}]}, "total_row_count": "3"},
+            "result": {"data_array": [["9007199254740993"], [null]], "next_chunk_index": 1,
+                "next_chunk_internal_link": "/api/2.0/sql/statements/01ef/result/chunks/1"},
+        })),
+        (_, "GET /api/2.0/sql/statements/01ef/result/chunks/1") => ok(json!({"chunk_index": 1, "data_array": [["7"]]})),
+        other => panic!("{other:?}"),
+    })
+    .await;
+    let rows = client.run(&statement()).await.unwrap();
+    let values: Vec<Option<&str>> = rows.values.iter().map(|row| row[0].as_deref()).collect();
+    assert_eq!(values, [Some("9007199254740993"), None, Some("7")]);
+    assert_eq!(rows.count("n"), Some(9_007_199_254_740_993));
+    assert_eq!(answerer.seen().len(), 5);
+}
+
+#[tokio::test]
+async fn what_cannot_have_run_is_sent_again_not_before_the_service_wants_it() {
+    let (answerer, client) = answering(|_, before| match before {
+        0 => Answered::Http(429, vec![("retry-after", "1".into())], String::new()),
+        1 => Answered::Http(503, vec![("retry-after", "0".into())], "warming up".into()),
+        2 => refused(429, "REQUEST_LIMIT_EXCEEDED", "slow down"),
+        _ => ddl(),
+    })
+    .await;
+    client.submit(&statement()).await.unwrap();
+    let seen = answerer.seen();
+    assert_eq!(seen.len(), 4);
+    assert!(seen[1].at - seen[0].at >= Duration::from_secs(1));
+}
+
+#[tokio::test]
+async fn what_may_have_run_is_not_sent_again() {
+    for answer in [
+        Answered::HangUp,
+        refused(500, "INTERNAL_ERROR", "x"),
+        refused(502, "x", "x"),
+        refused(503, "TEMPORARILY_UNAVAILABLE", "x"),
+        refused(400, "BAD_REQUEST", "ClusterNotReadyException"),
+        Answered::Http(200, Vec::new(), "<html>".into()),
+        Answered::Http(200, Vec::new(), "{}".into()),
+    ] {
+        let told = answer.clone();
+        let (answerer, client) = answering(move |_, _| told.clone()).await;
+        let failure = client.submit(&statement()).await.unwrap_err();
+        assert!(matches!(failure.kind, FailureKind::Unknown(_)), "{answer:?}: {failure}");
+        assert_eq!(answerer.seen().len(), 1, "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_asks_for_more_patience_than_a_call_has_is_left_alone() {
+    let (answerer, client) =
+        answering(|_, _| Answered::Http(429, vec![("retry-after", "600".into())], String::new())).await;
+    let failure = client.submit(&statement()).await.unwrap_err();
+    assert_eq!(failure.into_error().kind(), ErrorKind::WarehouseBusy);
+    assert_eq!(answerer.seen().len(), 1);
+}
+
+#[tokio::test]
+async fn a_host_that_is_not_there_has_run_nothing() {
+    // A port that was just free.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let failure = client_at(&base).submit(&statement()).await.unwrap_err();
+    assert!(matches!(failure.kind, FailureKind::NotRun { .. }), "{failure}");
+    assert_eq!(failure.into_error().kind(), ErrorKind::WarehouseBusy);
+}
+
+#[tokio::test]
+async fn questions_are_repeated_freely() {
+    let (answerer, client) = answering(|_, before| match before {
+        0 => Answered::HangUp,
+        1 => refused(502, "x", "x"),
+        2 => refused(503, "x", "x"),
+        _ => pending(),
+    })
+    .await;
+    assert_eq!(
+        client.poll("apply", "01ef").await.unwrap(),
+        Answer::Running("01ef".into())
+    );
+    assert_eq!(answerer.seen().len(), 4);
+}
+
+#[tokio::test]
+async fn a_lost_result_is_not_an_empty_one() {
+    let whole = json!({"manifest": {"schema": {"columns": [{"name": "n"}]}, "total_row_count": 1}, "result": {"data_array": [["1"]]}});
+    let told = |state: &str, mut body: Value| {
+        body["statement_id"] = "01ef".into();
+        body["status"] = json!({"state": state});
+        body
+    };
+    let mut half = whole.clone();
+    half["manifest"]["total_row_count"] = 2.into();
+    let mut cut = whole.clone();
+    cut["manifest"]["truncated"] = true.into();
+    for (body, is_done) in [
+        (told("CLOSED", whole.clone()), true),
+        (told("SUCCEEDED", whole), true),
+        (told("CLOSED", json!({})), false),
+        (told("CANCELED", json!({})), false),
+        (told("SUCCEEDED", half), false),
+        (told("SUCCEEDED", cut), false),
+    ] {
+        let answer = body.clone();
+        let (_answerer, client) = answering(move |_, _| ok(answer.clone())).await;
+        match client.poll("apply", "01ef").await {
+            Ok(Answer::Done(rows)) => assert!(is_done && rows.count("n") == Some(1), "{body}"),
+            Err(failure) => assert!(
+                !is_done && matches!(failure.kind, FailureKind::Ended(_)),
+                "{body}: {failure}"
+            ),
+            Ok(running) => panic!("{body}: {running:?}"),
+        }
+    }
+    let (_answerer, client) = answering(|_, _| refused(404, "RESOURCE_DOES_NOT_EXIST", "x")).await;
+    let failure = client.poll("apply", "01ef").await.unwrap_err();
+    assert!(matches!(failure.kind, FailureKind::Ended(_)), "{failure}");
+}
+
+#[tokio::test]
+async fn an_error_names_what_helps_and_no_secret() {
+    let message = "\n[PARSE_SYNTAX_ERROR] Syntax error at or near 'x'. SQLSTATE: 42601 (line 1, pos 0)\n\n== SQL ==\nMERGE INTO secret_table\n";
+    let (_answerer, client) = answering(move |_, _| {
+        let body = json!({"statement_id": "01ef", "status": {"state": "FAILED", "error": {"error_code": "BAD_REQUEST", "message": message}}});
+        Answered::Http(200, vec![("x-request-id", "req-1".into())], body.to_string())
+    })
+    .await;
+    let error = client.submit(&statement()).await.unwrap_err().into_error();
+    assert_eq!(error.kind(), ErrorKind::WarehouseRejected);
+    let chain = error.chain();
+    for part in ["step apply", "PARSE_SYNTAX_ERROR", "SQLSTATE 42601", "statement 01ef"] {
+        assert!(chain.contains(part), "{chain}");
+    }
+    for secret in ["secret_table", "hunter2"] {
+        assert!(!format!("{chain} {error:?} {client:?}").contains(secret), "{chain}");
+    }
+}
+
+#[tokio::test]
+async fn who_must_act_follows_from_the_refusal() {
+    for (answer, kind) in [
+        (refused(403, "PERMISSION_DENIED", "no CAN USE"), ErrorKind::Access),
+        (
+            Answered::Http(
+                401,
+                Vec::new(),
+                json!({"error_code": 401, "message": "Credential was not sent"}).to_string(),
+            ),
+            ErrorKind::Access,
+        ),
+        (
+            refused(400, "INVALID_PARAMETER_VALUE", "abc123 is not a valid endpoint id."),
+            ErrorKind::Config,
+        ),
+        (refused(404, "NOT_FOUND", "x"), ErrorKind::Config),
+        (
+            refused(400, "INVALID_PARAMETER_VALUE", "x"),
+            ErrorKind::WarehouseRejected,
+        ),
+        (failed("42501", "[INSUFFICIENT_PERMISSIONS] x"), ErrorKind::Access),
+        (
+            failed("22003", "[NUMERIC_VALUE_OUT_OF_RANGE] x"),
+            ErrorKind::DataRejected,
+        ),
+        (failed("0A000", "[UNSUPPORTED_FEATURE.X] x"), ErrorKind::Unsupported),
+    ] {
+        let told = answer.clone();
+        let (_answerer, client) = answering(move |_, _| told.clone()).await;
+        let error = client.submit(&statement()).await.unwrap_err().into_error();
+        assert_eq!(error.kind(), kind, "{answer:?}: {}", error.chain());
+    }
+}
+
+#[tokio::test]
+async fn a_statement_that_may_be_repeated_is_when_that_can_help() {
+    let (answerer, client) = answering(|_, before| match before {
+        0 => failed("2D521", "[DELTA_CONCURRENT_APPEND.WITHOUT_HINT] x"),
+        1 => Answered::HangUp,
+        _ => succeeded(&["n"], &[&[Some("3")]]),
+    })
+    .await;
+    let rows = client.run(&statement()).await.unwrap();
+    assert_eq!(rows.count("n"), Some(3));
+    assert_eq!(answerer.statements().len(), 3);
+    let (answerer, client) = answering(|_, _| failed("42601", "[PARSE_SYNTAX_ERROR] x")).await;
+    client.run(&statement()).await.unwrap_err();
+    assert_eq!(answerer.statements().len(), 1);
+}

@@ -1,0 +1,261 @@
+//! The Databricks loader: staged Parquet into Unity Catalog tables, over the SQL Statement Execution API.
+//!
+//! A statement outlives its client, its answer may be lost, and the API knows no idempotency key: what makes a load
+//! exactly once is the SQL itself and the order in which the run's documents are written (`docs/protocol.md`). It refuses
+//! to rename, drop or truncate a target, to decide by the query history, and to remember anything between calls.
+//!
+//! Neighbours: `auth` gets tokens, `client` speaks HTTP, `render` writes SQL, `describe` and `prepare` see to the target,
+//! `steps` load, `withdraw` takes a run out, `clean` and `check` are for people's commands.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use object_store::ObjectStore;
+use object_store::path::Path;
+
+use super::{CleanRequest, Cleaned, HistoryEntry, Loader, Reply, StagingPlace, TargetTable, Work};
+use crate::config::{DatabricksConfig, StoreConfig};
+use crate::error::{Error, Result};
+use crate::model::check::CheckLine;
+use crate::model::ids::Ids;
+use crate::model::job::{JobName, WriteMode};
+use crate::model::manifest::PartColumns;
+use crate::model::run::Step;
+use crate::model::table::TableName;
+use crate::model::watermark::{Life, RunId};
+use crate::secrets::Providers;
+use crate::store::OpenStore;
+
+mod auth;
+mod check;
+mod clean;
+mod client;
+mod columns;
+mod describe;
+mod history;
+mod place;
+mod prepare;
+mod render;
+mod steps;
+mod withdraw;
+
+#[cfg(test)]
+mod tests;
+
+pub use auth::HostIdentity;
+pub use client::Pauses;
+
+use auth::Tokens;
+use client::{Address, Client, Statement};
+use render::copy::Reading;
+use render::quote::Object;
+use render::table::TableOptions;
+
+/// What a host gives the loader beside its configuration.
+#[derive(Debug, Clone)]
+pub struct Surroundings {
+    /// What references of the configuration stand for.
+    pub secrets: Providers,
+    /// What the platform says about this process's own identity.
+    pub identity: HostIdentity,
+    /// Fresh names.
+    pub ids: Ids,
+    /// How long to wait.
+    pub pauses: Pauses,
+}
+
+/// The loader.
+#[derive(Clone)]
+pub struct Databricks {
+    client: Client,
+    store: Arc<dyn ObjectStore>,
+    /// The staging root in the store.
+    root: Path,
+    /// The same place as the warehouse spells it.
+    uri: String,
+    credential: Option<String>,
+    catalog: String,
+    schema: String,
+    staging_schema: Option<String>,
+    options: TableOptions,
+    ids: Ids,
+}
+
+impl fmt::Debug for Databricks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Databricks")
+            .field("client", &self.client)
+            .field("store", &self.store)
+            .field("uri", &self.uri)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Databricks {
+    /// A loader of parts that are staged in `opened`, the place that `staging` describes. Nothing is asked of the
+    /// workspace yet.
+    pub fn new(
+        config: &DatabricksConfig,
+        staging: &StoreConfig,
+        opened: OpenStore,
+        surroundings: Surroundings,
+    ) -> Result<Self> {
+        let Surroundings {
+            secrets,
+            identity,
+            ids,
+            pauses,
+        } = surroundings;
+        let base = config.host.trim_end_matches('/').to_owned();
+        let http = client::http(pauses.request_max)?;
+        let tokens = Tokens::new(config.auth.clone(), base.clone(), identity, secrets, http, pauses);
+        let address = Address {
+            base,
+            warehouse: config.warehouse.clone(),
+            catalog: config.catalog.clone(),
+            schema: config.schema.clone(),
+        };
+        Ok(Self {
+            client: Client::new(address, Arc::new(tokens), pauses)?,
+            store: opened.store,
+            root: opened.root,
+            uri: place::warehouse_uri(staging, config.copy_from.as_deref())?,
+            credential: config.copy_credential.clone(),
+            catalog: config.catalog.clone(),
+            schema: config.schema.clone(),
+            staging_schema: config.staging_schema.clone(),
+            options: TableOptions {
+                cluster_by_auto: config.cluster_by_auto,
+                properties: config.table_properties.clone(),
+                tags: config.table_tags.clone(),
+            },
+            ids,
+        })
+    }
+
+    fn object(&self, target: &TableName) -> Result<Object> {
+        Object::of(target, &self.catalog, &self.schema)
+    }
+
+    /// Catalog and schema of staging tables: the target's own unless another schema was said.
+    fn staging_place(&self, target: &TableName) -> Result<[String; 2]> {
+        let [catalog, schema, _] = self.object(target)?.parts;
+        Ok([catalog, self.staging_schema.clone().unwrap_or(schema)])
+    }
+
+    /// The staging table that the run's document names.
+    fn staging_table(&self, work: &Work<'_>) -> Result<Object> {
+        let nonce = work
+            .staging
+            .ok_or_else(|| Error::bug(format!("run {} names no staging table", work.run)))?;
+        let [catalog, schema] = self.staging_place(&work.plan.target)?;
+        Object::new(&catalog, &schema, &place::staging_name(work.run, nonce))
+    }
+
+    fn life_folder(&self, job: &JobName, life: &Life) -> Path {
+        let inside = ["data", job.as_str(), &life.0].map(str::to_owned);
+        let inside = inside.iter().map(|part| part.as_str().into());
+        self.root.parts().chain(inside).collect()
+    }
+
+    fn data_folder(&self, run: &RunId) -> Path {
+        self.life_folder(&run.job, &run.life).join(run.run.to_string())
+    }
+
+    fn check_file(&self, nonce: &str) -> Path {
+        let inside = ["data", "check", nonce, "one.parquet"].map(Into::into);
+        self.root.parts().chain(inside).collect()
+    }
+
+    /// The run's folder as the warehouse reads it.
+    fn reading(&self, run: &RunId) -> Result<Reading> {
+        Ok(self.reading_of(&format!("data/{run}")))
+    }
+
+    fn reading_of(&self, folder: &str) -> Reading {
+        Reading {
+            folder: format!("{}/{folder}/", self.uri),
+            credential: self.credential.clone(),
+        }
+    }
+
+    /// A statement with what people look for in the query history.
+    fn tagged(&self, work: &Work<'_>, statement: Statement) -> Statement {
+        Statement {
+            tags: vec![
+                ("lakeward_job", work.run.job.to_string()),
+                ("lakeward_run", work.run.to_string()),
+                ("lakeward_step", statement.step.clone()),
+            ],
+            ..statement
+        }
+    }
+}
+
+#[async_trait]
+impl Loader for Databricks {
+    async fn check(&self, targets: &[TableName]) -> Vec<CheckLine> {
+        check::check(self, targets).await
+    }
+
+    fn staging(&self, run: &RunId, _target: &TableName) -> Result<StagingPlace> {
+        Ok(StagingPlace {
+            store: Arc::clone(&self.store),
+            folder: self.data_folder(run),
+            columns: PartColumns::Numbered,
+        })
+    }
+
+    fn steps(&self, mode: WriteMode, files: usize) -> Vec<Step> {
+        steps::steps(mode, files)
+    }
+
+    async fn describe(&self, target: &TableName) -> Result<Option<TargetTable>> {
+        let object = self.object(target)?;
+        let (found, newest) = tokio::join!(describe::look(self, &object), history::history(self, &object, 1));
+        let Some(found) = found? else { return Ok(None) };
+        let version = newest?.first().map(|entry| entry.version);
+        Ok(Some(describe::described(&found, version)))
+    }
+
+    async fn prepare(&self, work: &Work<'_>) -> Result<()> {
+        prepare::prepare(self, work).await
+    }
+
+    async fn send(&self, work: &Work<'_>, step: Step) -> Result<Reply> {
+        steps::send(self, work, step).await
+    }
+
+    async fn observe(&self, work: &Work<'_>, step: Step, statement: &str) -> Result<Reply> {
+        steps::observe(self, work, step, statement).await
+    }
+
+    async fn shut_out(&self, work: &Work<'_>) -> Result<()> {
+        withdraw::shut_out(self, work).await
+    }
+
+    async fn drop_staging(&self, work: &Work<'_>) -> Result<()> {
+        withdraw::drop_staging(self, work).await
+    }
+
+    async fn fence(&self, work: &Work<'_>) -> Result<()> {
+        withdraw::fence(self, work).await
+    }
+
+    async fn retract(&self, work: &Work<'_>) -> Result<()> {
+        withdraw::retract(self, work).await
+    }
+
+    async fn count(&self, run: &RunId, target: &TableName) -> Result<u64> {
+        withdraw::count(self, run, target).await
+    }
+
+    async fn clean(&self, request: &CleanRequest<'_>) -> Result<Cleaned> {
+        clean::clean(self, request).await
+    }
+
+    async fn history(&self, target: &TableName, limit: usize) -> Result<Vec<HistoryEntry>> {
+        history::history(self, &self.object(target)?, limit).await
+    }
+}

@@ -1,0 +1,260 @@
+//! The table as the plan says: created, claimed and altered only where something really differs.
+//!
+//! Every DDL statement is a metadata commit that fails all writes under way, so none is sent without a reason, and what
+//! was sent is read again: `prepare` ends when a look at the table finds nothing to do. It refuses a table that another
+//! life of the job feeds (rule 1), and to narrow, rename or drop a column.
+
+use std::collections::BTreeMap;
+
+use super::Databricks;
+use super::client::{SqlVerdict, Statement};
+use super::columns::{Wanted, check_key, wanted};
+use super::describe::{Found, FoundColumn, claim_property, look};
+use super::render::quote::{Object, identifier};
+use super::render::table::{
+    TableOptions, add_columns, create_target, drop_not_null, drop_primary_key, set_properties, widen,
+};
+use crate::error::{Error, ErrorKind, Result};
+use crate::load::Work;
+use crate::model::job::{MissingRows, WriteMode};
+use crate::model::run::{Claim, RunPlan};
+use crate::model::table::{ColumnType, LINEAGE_RUN};
+
+/// Each round answers one thing that somebody else did meanwhile.
+const ROUNDS_MAX: usize = 5;
+/// A table with such a column needs the feature; a new table gets it by itself, an old one does not.
+const NTZ_FEATURE: &str = "delta.feature.timestampNtz";
+const WIDENING: &str = "delta.enableTypeWidening";
+
+/// Creates, claims, alters.
+pub(super) async fn prepare(loader: &Databricks, work: &Work<'_>) -> Result<()> {
+    check_key(work.plan)?;
+    let target = loader.object(&work.plan.target)?;
+    for _ in 0..ROUNDS_MAX {
+        let statements = match look(loader, &target).await? {
+            Some(found) => changes(&found, work, &target)?,
+            None => create(work, &target, &loader.options)?,
+        };
+        if statements.is_empty() {
+            return Ok(());
+        }
+        for sql in statements {
+            let statement = loader.tagged(work, Statement::brief("prepare", sql));
+            match loader.client.run(&statement).await {
+                Ok(_) => {}
+                // Somebody else did the same: the next look tells what is left to do.
+                Err(e) if e.says(SqlVerdict::AlreadyThere) || e.says(SqlVerdict::Passes) => break,
+                Err(e) => {
+                    let doing = format!("cannot prepare table {}", work.plan.target);
+                    return Err(e.into_error().while_doing(doing));
+                }
+            }
+        }
+    }
+    Err(Error::new(
+        ErrorKind::Conflict,
+        format!("cannot prepare table {}: others keep changing it", work.plan.target),
+    ))
+}
+
+fn create(work: &Work<'_>, target: &Object, options: &TableOptions) -> Result<Vec<String>> {
+    if work.plan.mode == WriteMode::DeleteSync {
+        return Err(Error::new(
+            ErrorKind::Config,
+            format!(
+                "cannot find table {} for delete_sync: run the job that fills it first",
+                work.plan.target
+            ),
+        ));
+    }
+    let names = wanted(work.plan);
+    names_are_distinct(work.plan, &names)?;
+    let claim = claim_property(&work.run.job);
+    create_target(work.plan, target, (&claim, &work.run.life.0), options)
+}
+
+/// What must change in a table for a run, in order; empty if nothing must.
+pub(super) fn changes(found: &Found, work: &Work<'_>, target: &Object) -> Result<Vec<String>> {
+    let plan = work.plan;
+    let mut properties = claim(found, work)?;
+    let mut change = Change::default();
+    if plan.mode == WriteMode::DeleteSync {
+        fit_delete_sync(found, plan, &mut change)?;
+    } else {
+        let wanted = wanted(plan);
+        names_are_distinct(plan, &wanted)?;
+        for column in &wanted {
+            fit(found, column, plan, &mut change)?;
+        }
+        // A run that does not carry a column writes NULL there.
+        let carried = |name: &str| wanted.iter().any(|w| w.name.eq_ignore_ascii_case(name));
+        for column in found.columns.iter().filter(|c| !c.nullable && !carried(&c.name)) {
+            change.relaxed.push(column.name.clone());
+        }
+    }
+    if change.brings_wall_clock(found) && !found.properties.contains_key(NTZ_FEATURE) {
+        properties.insert(NTZ_FEATURE.to_owned(), "supported".to_owned());
+    }
+    let may_widen = found.properties.get(WIDENING).is_some_and(|v| v == "true");
+    if !change.widened.is_empty() && !may_widen {
+        properties.insert(WIDENING.to_owned(), "true".to_owned());
+    }
+    let mut statements = Vec::new();
+    if !properties.is_empty() {
+        statements.push(set_properties(target, &properties));
+    }
+    if change.relaxed.iter().any(|name| plan.schema.key.contains(name)) {
+        statements.push(drop_primary_key(target));
+    }
+    for name in &change.relaxed {
+        statements.push(drop_not_null(target, name)?);
+    }
+    for (name, to) in &change.widened {
+        statements.push(widen(target, name, to)?);
+    }
+    if !change.added.is_empty() {
+        statements.push(add_columns(target, &change.added)?);
+    }
+    Ok(statements)
+}
+
+#[derive(Debug, Default)]
+struct Change {
+    added: Vec<Wanted>,
+    relaxed: Vec<String>,
+    widened: Vec<(String, ColumnType)>,
+}
+
+impl Change {
+    fn brings_wall_clock(&self, found: &Found) -> bool {
+        let has = found.columns.iter().any(|c| c.type_text.contains("timestamp_ntz"));
+        let added = self.added.iter().map(|w| &w.column_type);
+        let widened = self.widened.iter().map(|(_, to)| to);
+        !has && added.chain(widened).any(|t| t.to_string().contains("timestamp_ntz"))
+    }
+}
+
+/// The life to put down; empty if it is there. Another one is refused unless the user said to take over.
+fn claim(found: &Found, work: &Work<'_>) -> Result<BTreeMap<String, String>> {
+    let (property, own) = (claim_property(&work.run.job), &work.run.life.0);
+    match found.properties.get(&property) {
+        Some(life) if life == own => Ok(BTreeMap::new()),
+        Some(life) if work.plan.claim != Claim::TakeOver => Err(Error::new(
+            ErrorKind::Config,
+            format!(
+                "cannot load into table {}: life {life} of job {job} feeds it, this state is life {own} (state was lost, or two states share a target); give --take-over with the position where the other one stopped, or reload {job} --full",
+                work.plan.target,
+                job = work.run.job
+            ),
+        )),
+        _ => Ok(BTreeMap::from([(property, own.clone())])),
+    }
+}
+
+/// Makes one wanted column fit.
+fn fit(found: &Found, wanted: &Wanted, plan: &RunPlan, change: &mut Change) -> Result<()> {
+    identifier(&wanted.name)?;
+    let Some(column) = found.column(&wanted.name) else {
+        change.added.push(wanted.clone());
+        return Ok(());
+    };
+    if !column.nullable && wanted.nullable {
+        change.relaxed.push(column.name.clone());
+    }
+    match &column.column_type {
+        Some(old) if *old == wanted.column_type => Ok(()),
+        Some(old) if wanted.column_type.widens_to(old) => {
+            let remedy = format!("declare types.{} = \"{old}\" in the job", wanted.name);
+            Err(refuse(column, wanted, plan, &remedy))
+        }
+        Some(old) if old.widens_to(&wanted.column_type) && plan.may_widen => {
+            change.widened.push((column.name.clone(), wanted.column_type.clone()));
+            Ok(())
+        }
+        Some(old) if old.widens_to(&wanted.column_type) => Err(refuse(
+            column,
+            wanted,
+            plan,
+            "set type_widening = true (older readers then refuse the table), or declare the old type in the job",
+        )),
+        _ => Err(refuse(
+            column,
+            wanted,
+            plan,
+            "declare the old type in the job, or drop the column in the target so that it is added anew",
+        )),
+    }
+}
+
+fn refuse(found: &FoundColumn, wanted: &Wanted, plan: &RunPlan, remedy: &str) -> Error {
+    Error::new(
+        ErrorKind::DataRejected,
+        format!(
+            "cannot change column '{}' of table {} from {} to {}: {remedy}",
+            found.name, plan.target, found.type_text, wanted.column_type
+        ),
+    )
+}
+
+/// Keys must be there as they are; a mark column is added where it is missing.
+fn fit_delete_sync(found: &Found, plan: &RunPlan, change: &mut Change) -> Result<()> {
+    let missing = |what: &str, remedy: &str| {
+        Error::new(
+            ErrorKind::Config,
+            format!("cannot find {what} in table {}: {remedy}", plan.target),
+        )
+    };
+    if found.column(LINEAGE_RUN).is_none() {
+        let what = format!("column '{LINEAGE_RUN}'");
+        return Err(missing(&what, "delete_sync needs a table that lakeward fills"));
+    }
+    for name in &plan.schema.key {
+        let Some(planned) = plan.schema.column(name) else {
+            return Err(Error::bug(format!("key column '{name}' is not in the plan")));
+        };
+        let wanted = Wanted {
+            name: name.clone(),
+            column_type: planned.column_type.clone(),
+            nullable: planned.nullable,
+            comment: None,
+        };
+        let Some(column) = found.column(name) else {
+            let what = format!("key column '{name}'");
+            return Err(missing(&what, "set primary_key to columns that it has"));
+        };
+        if column.column_type.as_ref() != Some(&wanted.column_type) {
+            let remedy = format!("declare types.{name} = \"{}\" in the job", column.type_text);
+            return Err(refuse(column, &wanted, plan, &remedy));
+        }
+    }
+    if let MissingRows::Mark(column) = &plan.on_missing {
+        let mark = Wanted {
+            name: column.clone(),
+            column_type: ColumnType::Boolean,
+            nullable: true,
+            comment: Some("gone from the source".to_owned()),
+        };
+        fit(found, &mark, plan, change)?;
+    }
+    Ok(())
+}
+
+/// The catalog does not tell names apart by case.
+fn names_are_distinct(plan: &RunPlan, wanted: &[Wanted]) -> Result<()> {
+    let mut seen: BTreeMap<String, &str> = BTreeMap::new();
+    for column in wanted {
+        if let Some(twin) = seen.insert(column.name.to_lowercase(), &column.name) {
+            return Err(Error::new(
+                ErrorKind::Config,
+                format!(
+                    "cannot have columns '{twin}' and '{}' in table {}: Databricks does not tell names apart by case; rename one of them in a query",
+                    column.name, plan.target
+                ),
+            ));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

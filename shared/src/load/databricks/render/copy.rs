@@ -1,0 +1,78 @@
+//! COPY INTO: staged files into the target or into the run's staging table.
+//!
+//! Files are named one by one and a missing one is an error (by default COPY INTO skips it without a word); names are
+//! never used twice, so that the target's ledger of loaded files lets a second send change nothing. Every column is cast
+//! to the very type of the table: COPY INTO does not widen. It refuses more files than one statement takes, `force` and
+//! `mergeSchema`.
+
+use super::quote::{Object, ddl_type, identifier, literal};
+use crate::error::{Error, Result};
+use crate::load::Work;
+use crate::model::manifest::StagedFile;
+
+/// The service takes no more names in FILES.
+pub(in super::super) const FILES_PER_COPY: usize = 1000;
+
+/// How the warehouse gets at the staged files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in super::super) struct Reading {
+    /// The run's folder as the warehouse spells it, with a slash at the end. One spelling for ever: the ledger of
+    /// loaded files knows paths, not files.
+    pub folder: String,
+    /// A storage credential of the catalog; `None` reads through an external location or a volume.
+    pub credential: Option<String>,
+}
+
+impl Reading {
+    /// What follows the folder in SQL.
+    pub fn credential_sql(&self) -> Result<String> {
+        match &self.credential {
+            Some(name) => Ok(format!(" WITH (CREDENTIAL {})", identifier(name)?)),
+            None => Ok(String::new()),
+        }
+    }
+}
+
+/// The files of a chunk.
+pub(in super::super) fn chunk<'a>(files: &'a [StagedFile], chunk: u32) -> &'a [StagedFile] {
+    let chunk = usize::try_from(chunk).unwrap_or(usize::MAX);
+    files.chunks(FILES_PER_COPY).nth(chunk).unwrap_or_default()
+}
+
+/// Copies a chunk of files. `constants` are columns that say the same in every row.
+pub(in super::super) fn copy(
+    work: &Work<'_>,
+    into: &Object,
+    reading: &Reading,
+    files: &[StagedFile],
+    constants: &[(&str, String)],
+) -> Result<String> {
+    if files.is_empty() || files.len() > FILES_PER_COPY {
+        return Err(Error::bug(format!(
+            "cannot copy {} files in one statement",
+            files.len()
+        )));
+    }
+    let mut columns = Vec::new();
+    for (n, column) in work.plan.schema.columns.iter().enumerate() {
+        let (kind, name) = (ddl_type(&column.column_type)?, identifier(&column.name)?);
+        columns.push(format!("CAST(c{:04} AS {kind}) AS {name}", n + 1));
+    }
+    for (name, value) in constants {
+        columns.push(format!("{value} AS {}", identifier(name)?));
+    }
+    let credential = reading.credential_sql()?;
+    let names: Vec<String> = files.iter().map(|file| literal(&file.name)).collect();
+    Ok(format!(
+        "COPY INTO {}\n\
+         FROM (\n  SELECT {}\n  FROM {}{credential}\n)\n\
+         FILEFORMAT = PARQUET\n\
+         FILES = ({})\n\
+         FORMAT_OPTIONS ('ignoreMissingFiles' = 'false', 'datetimeRebaseMode' = 'CORRECTED', 'int96RebaseMode' = 'CORRECTED')\n\
+         COPY_OPTIONS ('mergeSchema' = 'false')",
+        into.sql,
+        columns.join(",\n    "),
+        literal(&reading.folder),
+        names.join(", "),
+    ))
+}

@@ -1,0 +1,59 @@
+//! merge: by key, rows are added, changed and deleted in one statement.
+//!
+//! A row that says the same stays as it is, so that a second send changes nothing. It refuses to go back (rule 15): a row
+//! of a later run of this job stays, and with `order_by` a newer one.
+
+use super::bounds::between;
+use super::quote::{Object, identifier};
+use super::source::{IS_ROW, differs, guarded, is_deleted, is_stale, names, newest, same_key, values};
+use crate::error::Result;
+use crate::load::Work;
+use crate::load::databricks::columns::lineage;
+use crate::model::table::LINEAGE_RUN;
+
+/// One MERGE by key.
+pub(in super::super) fn merge(work: &Work<'_>, target: &Object, staging: &Object) -> Result<String> {
+    let rows = newest(work, staging, &[])?;
+    let mut on = vec![same_key(work, "t", "s")?, format!("s.{IS_ROW}")];
+    on.extend(between(work, "t")?);
+    let tag = format!("t.{}", identifier(LINEAGE_RUN)?);
+    let stale = is_stale(work, "t", "s", &tag)?;
+    let deleted = is_deleted(work, "s")?;
+    let lineage = lineage(work);
+    let mut clauses = Vec::new();
+    if let Some(deleted) = &deleted {
+        clauses.push(format!("WHEN MATCHED AND NOT {stale} AND {deleted} THEN DELETE"));
+    }
+    if let Some(differs) = differs(work, "t", "s")? {
+        let mut set: Vec<String> = values(work)?.iter().map(|v| format!("t.{v} = s.{v}")).collect();
+        for (name, value) in &lineage {
+            set.push(format!("t.{} = {value}", identifier(name)?));
+        }
+        clauses.push(format!(
+            "WHEN MATCHED AND NOT {stale} AND {differs} THEN UPDATE SET\n  {}",
+            set.join(",\n  ")
+        ));
+    }
+    let mut columns = names(work)?;
+    let mut inserted: Vec<String> = columns.iter().map(|c| format!("s.{c}")).collect();
+    for (name, value) in lineage {
+        columns.push(identifier(name)?);
+        inserted.push(value);
+    }
+    let is_new = match deleted {
+        Some(deleted) => format!("s.{IS_ROW} AND NOT {deleted}"),
+        None => format!("s.{IS_ROW}"),
+    };
+    clauses.push(format!(
+        "WHEN NOT MATCHED AND {is_new} THEN INSERT ({})\n  VALUES ({})",
+        columns.join(", "),
+        inserted.join(", ")
+    ));
+    Ok(format!(
+        "MERGE INTO {} AS t\nUSING (\n  {}\n) AS s\nON {}\n{}",
+        target.sql,
+        guarded(work, staging, &rows),
+        on.join(" AND "),
+        clauses.join("\n")
+    ))
+}

@@ -1,0 +1,146 @@
+//! Every statement, word for word.
+
+use super::copy::{FILES_PER_COPY, Reading, chunk, copy};
+use super::merge::merge;
+use super::quote::Object;
+use super::scd2::scd2;
+use super::sync::sync;
+use super::table::{TableOptions, create_staging, create_target};
+use super::*;
+use crate::load::databricks::columns::lineage;
+use crate::load::databricks::tests::fixture::{files, plan, run_id, work};
+use crate::model::job::{Lineage, MissingRows, WriteMode};
+use crate::model::run::RunPlan;
+
+fn target() -> Object {
+    Object::new("main", "raw", "orders").unwrap()
+}
+
+fn staging() -> Object {
+    Object::new("main", "raw", "_lakeward_orders_k3f9x2ab_000042_7xq0m3f9").unwrap()
+}
+
+fn shown(plan: &RunPlan, file_count: i64, render: impl Fn(&crate::load::Work<'_>) -> Result<String>) -> String {
+    let (run, files) = (run_id(), files(file_count));
+    render(&work(&run, plan, &files)).unwrap()
+}
+
+fn reading(credential: Option<&str>) -> Reading {
+    Reading {
+        folder: "abfss://staging@acct.dfs.core.windows.net/lakeward/data/orders/k3f9x2ab/000042/".into(),
+        credential: credential.map(str::to_owned),
+    }
+}
+
+#[test]
+fn append_copies_into_the_target_with_the_runs_tag() {
+    let mut plan = plan(WriteMode::Append);
+    plan.lineage = Lineage::Full;
+    let sql = shown(&plan, 2, |w| copy(w, &target(), &reading(None), w.files, &lineage(w)));
+    insta::assert_snapshot!(sql);
+}
+
+#[test]
+fn other_modes_copy_into_the_staging_table() {
+    let sql = shown(&plan(WriteMode::Merge), 1, |w| {
+        copy(w, &staging(), &reading(Some("my cred")), w.files, &[])
+    });
+    insta::assert_snapshot!(sql);
+}
+
+#[test]
+fn a_copy_takes_a_thousand_files() {
+    let many = files(i64::try_from(FILES_PER_COPY).unwrap() + 1);
+    assert_eq!(
+        (chunk(&many, 0).len(), chunk(&many, 1).len(), chunk(&many, 2).len()),
+        (1000, 1, 0)
+    );
+    let (run, plan) = (run_id(), plan(WriteMode::Append));
+    assert!(copy(&work(&run, &plan, &many), &target(), &reading(None), &many, &[]).is_err());
+}
+
+#[test]
+fn a_replace_is_one_overwrite_that_counts_what_it_reads() {
+    insta::assert_snapshot!(shown(&plan(WriteMode::Replace), 2, |w| overwrite(
+        w,
+        &target(),
+        &staging()
+    )));
+}
+
+#[test]
+fn a_replace_by_nothing_fails_if_something_was_staged() {
+    insta::assert_snapshot!(shown(&plan(WriteMode::Replace), 0, |w| overwrite(
+        w,
+        &target(),
+        &staging()
+    )));
+}
+
+#[test]
+fn a_merge_deletes_updates_and_inserts_by_key() {
+    insta::assert_snapshot!(shown(&plan(WriteMode::Merge), 2, |w| merge(w, &target(), &staging())));
+}
+
+#[test]
+fn a_merge_without_bounds_marks_or_values() {
+    let mut plan = plan(WriteMode::Merge);
+    plan.schema.columns.truncate(1);
+    plan.schema.columns[0].nullable = true;
+    (plan.order_by, plan.hard_delete, plan.read.cursor) = (None, None, None);
+    let (run, mut files) = (run_id(), files(1));
+    files[0].stats = serde_json::json!({"minValues": {"id": 1}, "maxValues": {"id": 2}, "nullCount": {"id": 1}});
+    let sql = merge(&work(&run, &plan, &files), &target(), &staging()).unwrap();
+    insta::assert_snapshot!(sql);
+}
+
+#[test]
+fn scd2_closes_and_opens_versions() {
+    insta::assert_snapshot!(shown(&plan(WriteMode::Scd2), 1, |w| scd2(w, &target(), &staging())));
+}
+
+#[test]
+fn delete_sync_takes_away_what_was_there_before_the_keys_were_read() {
+    insta::assert_snapshot!(shown(&plan(WriteMode::DeleteSync), 1, |w| sync(
+        w,
+        &target(),
+        &staging()
+    )));
+}
+
+#[test]
+fn delete_sync_marks_and_unmarks() {
+    let mut plan = plan(WriteMode::DeleteSync);
+    plan.on_missing = MissingRows::Mark("is_gone".into());
+    plan.target_version = None;
+    insta::assert_snapshot!(shown(&plan, 1, |w| sync(w, &target(), &staging())));
+}
+
+#[test]
+fn tables_are_created_with_types_comments_key_and_claim() {
+    let plan = plan(WriteMode::Merge);
+    let options = TableOptions {
+        cluster_by_auto: true,
+        properties: [("delta.enableChangeDataFeed".to_owned(), "true".to_owned())].into(),
+        tags: [("owner".to_owned(), "sales's".to_owned())].into(),
+    };
+    let statements = create_target(&plan, &target(), ("lakeward.job.orders", "k3f9x2ab"), &options).unwrap();
+    insta::assert_snapshot!(statements.join(";\n"));
+    insta::assert_snapshot!(
+        "a_staging_table_is_plain",
+        shown(&plan, 1, |w| create_staging(w, &staging()))
+    );
+}
+
+#[test]
+fn the_small_statements() {
+    let run = run_id();
+    let statements = [
+        drop_table(&staging()),
+        fence(&target(), "orders/k3f9x2ab/000042/7xq0m3f9k2tz"),
+        retract(&target(), &run).unwrap(),
+        count_run(&target()).unwrap(),
+        count(&staging()),
+    ];
+    insta::assert_snapshot!(statements.join(";\n"));
+}

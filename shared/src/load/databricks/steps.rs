@@ -1,0 +1,201 @@
+//! The steps of a load: which there are, how each is sent and asked after, and what their ends mean.
+//!
+//! A step is sent with a counted intent only, and once. It refuses to call a COPY done before as many rows as were
+//! staged are known to be in: either it says so itself, or it found its files loaded and the rows are there by their tag.
+
+use super::Databricks;
+use super::client::{Answer, Failure, FailureKind, Rows, SqlVerdict, Statement, Wait};
+use super::columns::lineage;
+use super::render::copy::{FILES_PER_COPY, chunk, copy};
+use super::render::merge::merge;
+use super::render::quote::Object;
+use super::render::scd2::scd2;
+use super::render::sync::sync;
+use super::render::table::create_staging;
+use super::render::{count, count_run, overwrite};
+use crate::error::{Error, ErrorKind, Result};
+use crate::load::{Reply, Work};
+use crate::model::job::WriteMode;
+use crate::model::run::{Outcome, Step};
+
+/// The steps of a mode, in order.
+pub(super) fn steps(mode: WriteMode, files: usize) -> Vec<Step> {
+    // More than four thousand million files are not staged.
+    let copies = u32::try_from(files.div_ceil(FILES_PER_COPY)).unwrap_or(u32::MAX);
+    let copies = (0..copies).map(Step::Copy);
+    match mode {
+        WriteMode::Append => copies.collect(),
+        _ => std::iter::once(Step::CreateStaging)
+            .chain(copies)
+            .chain([Step::Apply])
+            .collect(),
+    }
+}
+
+/// The statement of a step.
+pub(super) fn statement(loader: &Databricks, work: &Work<'_>, step: Step) -> Result<Statement> {
+    let target = loader.object(&work.plan.target)?;
+    let sql = match (step, work.plan.mode) {
+        (Step::CreateStaging, _) => create_staging(work, &loader.staging_table(work)?)?,
+        (Step::Copy(n), WriteMode::Append) => {
+            let constants = lineage(work);
+            copy(
+                work,
+                &target,
+                &loader.reading(work.run)?,
+                chunk(work.files, n),
+                &constants,
+            )?
+        }
+        (Step::Copy(n), _) => {
+            let staging = loader.staging_table(work)?;
+            copy(work, &staging, &loader.reading(work.run)?, chunk(work.files, n), &[])?
+        }
+        (Step::Apply, WriteMode::Append) => return Err(Error::bug("append has no step apply in a warehouse")),
+        (Step::Apply, WriteMode::Replace) => overwrite(work, &target, &loader.staging_table(work)?)?,
+        (Step::Apply, WriteMode::Merge) => merge(work, &target, &loader.staging_table(work)?)?,
+        (Step::Apply, WriteMode::Scd2) => scd2(work, &target, &loader.staging_table(work)?)?,
+        (Step::Apply, WriteMode::DeleteSync) => sync(work, &target, &loader.staging_table(work)?)?,
+    };
+    let wait = match step {
+        Step::CreateStaging => Wait::Briefly,
+        Step::Copy(_) | Step::Apply => Wait::NotAtAll,
+    };
+    let statement = Statement {
+        wait,
+        ..Statement::brief(step.to_string(), sql)
+    };
+    Ok(loader.tagged(work, statement))
+}
+
+/// Sends a step, once.
+pub(super) async fn send(loader: &Databricks, work: &Work<'_>, step: Step) -> Result<Reply> {
+    let statement = statement(loader, work, step)?;
+    let answer = loader.client.submit(&statement).await;
+    settle(loader, work, step, answer).await
+}
+
+/// Asks after a step.
+pub(super) async fn observe(loader: &Databricks, work: &Work<'_>, step: Step, id: &str) -> Result<Reply> {
+    let answer = loader.client.poll(&step.to_string(), id).await;
+    settle(loader, work, step, answer).await
+}
+
+async fn settle(
+    loader: &Databricks,
+    work: &Work<'_>,
+    step: Step,
+    answer: std::result::Result<Answer, Failure>,
+) -> Result<Reply> {
+    let rows = match answer {
+        Ok(Answer::Running(id)) => return Ok(Reply::Running(id)),
+        Ok(Answer::Done(rows)) => rows,
+        Err(failure) => return fate(loader, work, step, failure),
+    };
+    match step {
+        Step::CreateStaging => Ok(Reply::Done(Outcome::default())),
+        Step::Copy(n) => copied(loader, work, n, &rows).await,
+        Step::Apply => Ok(Reply::Done(applied(work, &rows))),
+    }
+}
+
+/// What a set operation did. Its text asserts how many rows it took; the counters say what became of them.
+fn applied(work: &Work<'_>, rows: &Rows) -> Outcome {
+    let counter = |name: &str| rows.count(name).unwrap_or_default();
+    let inserted = rows.count("num_inserted_rows");
+    match work.plan.mode {
+        WriteMode::Replace => {
+            let rows = inserted.unwrap_or_else(|| work.rows());
+            Outcome {
+                rows,
+                inserted: rows,
+                ..Outcome::default()
+            }
+        }
+        _ => Outcome {
+            rows: work.rows(),
+            inserted: inserted.unwrap_or_default(),
+            updated: counter("num_updated_rows"),
+            deleted: counter("num_deleted_rows"),
+        },
+    }
+}
+
+async fn copied(loader: &Databricks, work: &Work<'_>, n: u32, rows: &Rows) -> Result<Reply> {
+    let expected: u64 = chunk(work.files, n).iter().map(|f| f.rows).sum();
+    let done = Reply::Done(Outcome {
+        rows: expected,
+        inserted: expected,
+        ..Outcome::default()
+    });
+    let inserted = rows.count("num_inserted_rows");
+    let skipped = rows.count("num_skipped_corrupt_files").unwrap_or_default();
+    if skipped == 0 && inserted == Some(expected) {
+        return Ok(done);
+    }
+    if skipped == 0 && inserted.unwrap_or_default() == 0 {
+        // An earlier send won: then the rows of this chunk and of those before it are there.
+        let so_far: u64 = (0..=n).flat_map(|n| chunk(work.files, n)).map(|f| f.rows).sum();
+        if count_loaded(loader, work).await? == so_far {
+            return Ok(done);
+        }
+    }
+    let text = format!(
+        "cannot load run {}: {expected} rows were staged for {} and COPY INTO took {}, skipping {skipped} files: the run is given up and read again",
+        work.run,
+        Step::Copy(n),
+        inserted.unwrap_or_default()
+    );
+    Err(Error::new(ErrorKind::WarehouseRejected, text).run_is_lost())
+}
+
+/// Rows of this run where COPY puts them.
+async fn count_loaded(loader: &Databricks, work: &Work<'_>) -> Result<u64> {
+    let statement = match work.plan.mode {
+        WriteMode::Append => {
+            let sql = count_run(&loader.object(&work.plan.target)?)?;
+            Statement::brief("count", sql).with("run", work.run.to_string())
+        }
+        _ => Statement::brief("count", count(&loader.staging_table(work)?)),
+    };
+    let rows = loader.client.run(&loader.tagged(work, statement)).await;
+    let rows = rows.map_err(Failure::into_error)?;
+    rows.count("n").ok_or_else(|| Error::bug("a count has no number"))
+}
+
+/// What becomes of a step that did not end well.
+fn fate(loader: &Databricks, work: &Work<'_>, step: Step, failure: Failure) -> Result<Reply> {
+    let again = |failure: &Failure| Ok(Reply::SendAgain(failure.to_string()));
+    let sql = match &failure.kind {
+        FailureKind::Unknown(_) | FailureKind::Ended(_) => return again(&failure),
+        FailureKind::Sql(sql) => sql,
+        _ => return Err(failure.into_error()),
+    };
+    let lost = |failure: Failure, why: &str| {
+        let text = format!("cannot load run {}: {why}; it is given up and read again", work.run);
+        Err(Error::new(ErrorKind::WarehouseRejected, text)
+            .because(failure.to_string())
+            .run_is_lost())
+    };
+    match (sql.verdict(), step) {
+        (SqlVerdict::Passes, _) => again(&failure),
+        // The name is used by one CREATE only: it was this very send that made it.
+        (SqlVerdict::AlreadyThere, Step::CreateStaging) => Ok(Reply::Done(Outcome::default())),
+        (SqlVerdict::Missing, Step::Copy(_) | Step::Apply) => {
+            let staging = loader.staging_table(work).ok();
+            match staging.filter(|s| names(&sql.message, s)) {
+                Some(_) => lost(failure, "its staging table is gone"),
+                // The target was dropped: the next call makes it again.
+                None => again(&failure),
+            }
+        }
+        (SqlVerdict::FileGone, Step::Copy(_)) => lost(failure, "a staged file cannot be read"),
+        (SqlVerdict::FileGone, _) => again(&failure),
+        (SqlVerdict::Guard, _) => lost(failure, "its staging table does not hold what was staged"),
+        _ => Err(failure.into_error()),
+    }
+}
+
+fn names(message: &str, table: &Object) -> bool {
+    message.to_lowercase().contains(&table.parts[2])
+}

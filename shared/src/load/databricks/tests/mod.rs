@@ -1,0 +1,518 @@
+//! The loader against a scripted workspace: what is sent in which order, and what each end of a statement means.
+//!
+//! What the SQL does to real tables is shown by the double in `tests/`.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures::{FutureExt as _, TryStreamExt as _};
+use object_store::memory::InMemory;
+use object_store::{ObjectStore, ObjectStoreExt as _};
+
+use super::*;
+use crate::config::{DatabricksAuth, StoreAuth};
+use crate::error::{ErrorKind, Fate};
+use crate::model::check::Verdict;
+use crate::model::manifest::StagedFile;
+use crate::model::run::{Outcome, RunPlan};
+use crate::model::watermark::RunNumber;
+use crate::secrets::SecretText;
+
+pub(in crate::load::databricks) mod answerer;
+pub(in crate::load::databricks) mod fixture;
+
+use answerer::{Answered, Answerer, ddl, failed, ok, pending, refused, succeeded};
+use fixture::{files, plan, run_id, work};
+
+fn config(base: &str) -> DatabricksConfig {
+    DatabricksConfig {
+        host: base.to_owned(),
+        warehouse: "abc123".into(),
+        catalog: "main".into(),
+        schema: "raw".into(),
+        staging_schema: None,
+        auth: DatabricksAuth::Token(SecretText("dapi-hunter2".into())),
+        cluster_by_auto: false,
+        table_properties: [].into(),
+        table_tags: [].into(),
+        copy_from: Some("/Volumes/main/raw/staging".into()),
+        copy_credential: None,
+    }
+}
+
+fn staging() -> StoreConfig {
+    StoreConfig {
+        url: "/data".into(),
+        auth: StoreAuth::Ambient,
+        endpoint: None,
+        account: None,
+        region: None,
+        allow_http: false,
+    }
+}
+
+fn loader_at(base: &str, store: Arc<InMemory>) -> Databricks {
+    let counter = std::sync::atomic::AtomicU64::new(1);
+    let surroundings = Surroundings {
+        secrets: Vec::new(),
+        identity: HostIdentity::default(),
+        ids: Ids::from_fn(move || counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed)),
+        pauses: Pauses {
+            retry_min: Duration::from_millis(1),
+            retry_max: Duration::from_millis(2),
+            retries: 2,
+            poll_min: Duration::from_millis(1),
+            poll_max: Duration::from_millis(2),
+            ..Pauses::default()
+        },
+    };
+    let opened = OpenStore {
+        store,
+        root: Path::from("root"),
+    };
+    Databricks::new(&config(base), &staging(), opened, surroundings).unwrap()
+}
+
+/// A loader whose statements are answered by their text.
+async fn answering(answer: impl Fn(&str) -> Answered + Send + Sync + 'static) -> (Answerer, Databricks) {
+    let answerer = Answerer::start(move |request, _| answer(&request.sql().unwrap_or_default())).await;
+    let loader = loader_at(&answerer.base, Arc::default());
+    (answerer, loader)
+}
+
+fn counted(inserted: &str) -> Answered {
+    let columns = ["num_affected_rows", "num_inserted_rows", "num_skipped_corrupt_files"];
+    succeeded(&columns, &[&[Some(inserted), Some(inserted), Some("0")]])
+}
+
+async fn sent(answer: impl Fn(&str) -> Answered + Send + Sync + 'static, plan: &RunPlan, step: Step) -> Result<Reply> {
+    let (run, files) = (run_id(), files(2));
+    let (_answerer, loader) = answering(answer).await;
+    loader.send(&work(&run, plan, &files), step).await
+}
+
+fn done(rows: u64) -> Reply {
+    Reply::Done(Outcome {
+        rows,
+        inserted: rows,
+        ..Outcome::default()
+    })
+}
+
+#[tokio::test]
+async fn a_load_is_sent_and_asked_after() {
+    let (run, plan, files) = (run_id(), plan(WriteMode::Append), files(2));
+    let (answerer, loader) = answering(|sql| if sql.is_empty() { counted("20") } else { pending() }).await;
+    let work = work(&run, &plan, &files);
+    assert_eq!(loader.steps(WriteMode::Append, 1001), [Step::Copy(0), Step::Copy(1)]);
+    let reply = loader.send(&work, Step::Copy(0)).await.unwrap();
+    assert_eq!(reply, Reply::Running("01ef".into()));
+    assert_eq!(loader.observe(&work, Step::Copy(0), "01ef").await.unwrap(), done(20));
+    let seen = answerer.seen();
+    assert!(seen[0].body.contains("\"wait_timeout\":\"0s\""), "{}", seen[0].body);
+    assert!(
+        seen[0]
+            .body
+            .contains("/Volumes/main/raw/staging/data/orders/k3f9x2ab/000042/"),
+        "{}",
+        seen[0].body
+    );
+    assert!(
+        seen[0]
+            .body
+            .contains("{\"key\":\"lakeward_step\",\"value\":\"copy_0\"}"),
+        "{}",
+        seen[0].body
+    );
+    assert_eq!(seen[1].line, "GET /api/2.0/sql/statements/01ef");
+}
+
+#[tokio::test]
+async fn a_copy_that_found_its_files_loaded_is_done_if_the_rows_are_there() {
+    let answer = |count: &'static str| {
+        move |sql: &str| match sql.starts_with("COPY") {
+            true => counted("0"),
+            false => succeeded(&["n"], &[&[Some(count)]]),
+        }
+    };
+    let append = plan(WriteMode::Append);
+    assert_eq!(sent(answer("20"), &append, Step::Copy(0)).await.unwrap(), done(20));
+    assert_eq!(
+        sent(answer("20"), &plan(WriteMode::Merge), Step::Copy(0))
+            .await
+            .unwrap(),
+        done(20)
+    );
+    for wrong in ["0", "10", "40"] {
+        let error = sent(answer(wrong), &append, Step::Copy(0)).await.unwrap_err();
+        assert_eq!(error.fate(), Fate::RunIsLost, "{wrong}");
+    }
+    let error = sent(|_| counted("19"), &append, Step::Copy(0)).await.unwrap_err();
+    assert_eq!(error.fate(), Fate::RunIsLost);
+    let corrupt = |_: &str| {
+        let columns = ["num_affected_rows", "num_inserted_rows", "num_skipped_corrupt_files"];
+        succeeded(&columns, &[&[Some("20"), Some("20"), Some("1")]])
+    };
+    assert_eq!(
+        sent(corrupt, &append, Step::Copy(0)).await.unwrap_err().fate(),
+        Fate::RunIsLost
+    );
+}
+
+#[tokio::test]
+async fn a_set_operation_reports_what_its_text_asserts_and_its_counters_say() {
+    let merged = |_: &str| {
+        let columns = [
+            "num_affected_rows",
+            "num_updated_rows",
+            "num_deleted_rows",
+            "num_inserted_rows",
+        ];
+        succeeded(&columns, &[&[Some("9"), Some("5"), Some("1"), Some("3")]])
+    };
+    let outcome = Outcome {
+        rows: 20,
+        inserted: 3,
+        updated: 5,
+        deleted: 1,
+    };
+    assert_eq!(
+        sent(merged, &plan(WriteMode::Merge), Step::Apply).await.unwrap(),
+        Reply::Done(outcome)
+    );
+    let replaced = sent(|_| counted("19"), &plan(WriteMode::Replace), Step::Apply).await;
+    assert_eq!(replaced.unwrap(), done(19), "the run stops at the difference");
+}
+
+#[tokio::test]
+async fn an_unknown_fate_is_sent_again_and_never_by_the_loader() {
+    let (run, plan, files) = (run_id(), plan(WriteMode::Merge), files(2));
+    for answer in [Answered::HangUp, refused(503, "TEMPORARILY_UNAVAILABLE", "x")] {
+        let told = answer.clone();
+        let (answerer, loader) = answering(move |_| told.clone()).await;
+        let reply = loader.send(&work(&run, &plan, &files), Step::Apply).await.unwrap();
+        assert!(matches!(reply, Reply::SendAgain(_)), "{answer:?}");
+        assert_eq!(answerer.seen().len(), 1, "one intent, one POST");
+    }
+    let (_answerer, loader) = answering(|_| refused(404, "NOT_FOUND", "x")).await;
+    let reply = loader
+        .observe(&work(&run, &plan, &files), Step::Apply, "01ef")
+        .await
+        .unwrap();
+    assert!(matches!(reply, Reply::SendAgain(_)));
+}
+
+/// What a step's end means: sent again, or an error of this kind and fate.
+type End = std::result::Result<(), (ErrorKind, Fate)>;
+
+#[tokio::test]
+async fn each_end_of_a_step_has_its_meaning() {
+    let lost = |kind| Err((kind, Fate::RunIsLost));
+    let open = |kind| Err((kind, Fate::RunGoesOn));
+    let gone = "[TABLE_OR_VIEW_NOT_FOUND] `main`.`raw`.`_lakeward_orders_k3f9x2ab_000042_7xq0m3f9` cannot be found";
+    let ends: [(Step, &str, &str, End); 12] = [
+        (Step::Apply, "2D521", "[DELTA_METADATA_CHANGED] x", Ok(())),
+        (
+            Step::Copy(0),
+            "25000",
+            "[COPY_INTO_DUPLICATED_FILES_COPY_NOT_ALLOWED] x",
+            Ok(()),
+        ),
+        (
+            Step::Copy(0),
+            "42P01",
+            "[TABLE_OR_VIEW_NOT_FOUND] `main`.`raw`.`orders` cannot be found",
+            Ok(()),
+        ),
+        (Step::Copy(0), "42P01", gone, lost(ErrorKind::WarehouseRejected)),
+        (Step::Apply, "42P01", gone, lost(ErrorKind::WarehouseRejected)),
+        (
+            Step::Copy(0),
+            "42K03",
+            "[PATH_NOT_FOUND] x",
+            lost(ErrorKind::WarehouseRejected),
+        ),
+        (
+            Step::Copy(0),
+            "KD001",
+            "[FAILED_READ_FILE.NO_HINT] x",
+            lost(ErrorKind::WarehouseRejected),
+        ),
+        (Step::Apply, "KD001", "[FAILED_READ_FILE.NO_HINT] x", Ok(())),
+        (
+            Step::Apply,
+            "P0001",
+            "[USER_RAISED_EXCEPTION] x",
+            lost(ErrorKind::WarehouseRejected),
+        ),
+        (
+            Step::Copy(0),
+            "22003",
+            "[NUMERIC_VALUE_OUT_OF_RANGE] x",
+            lost(ErrorKind::DataRejected),
+        ),
+        (
+            Step::Apply,
+            "42501",
+            "[INSUFFICIENT_PERMISSIONS] x",
+            open(ErrorKind::Access),
+        ),
+        (
+            Step::Apply,
+            "42601",
+            "[PARSE_SYNTAX_ERROR] x",
+            open(ErrorKind::WarehouseRejected),
+        ),
+    ];
+    for (step, sqlstate, message, expected) in ends {
+        let answer = move |_: &str| failed(sqlstate, message);
+        let end = sent(answer, &plan(WriteMode::Merge), step).await;
+        let end = end.map(|reply| assert!(matches!(reply, Reply::SendAgain(_)), "{message}"));
+        assert_eq!(end.map_err(|e| (e.kind(), e.fate())), expected, "{step} {message}");
+    }
+    let there = |_: &str| failed("42P07", "[TABLE_OR_VIEW_ALREADY_EXISTS] x");
+    let reply = sent(there, &plan(WriteMode::Merge), Step::CreateStaging).await.unwrap();
+    assert_eq!(reply, Reply::Done(Outcome::default()));
+}
+
+async fn listed(store: &InMemory) -> Vec<String> {
+    let objects: Vec<_> = store.list(None).try_collect().await.unwrap();
+    objects.iter().map(|o| o.location.to_string()).collect()
+}
+
+#[tokio::test]
+async fn shutting_out_takes_the_source_away_before_it_fences() {
+    let store = Arc::new(InMemory::new());
+    for path in [
+        "root/data/orders/k3f9x2ab/000042/a.parquet",
+        "root/data/orders/k3f9x2ab/000043/b.parquet",
+        "root/data/orders/other/000042/c.parquet",
+    ] {
+        store.put(&Path::from(path), "x".into()).await.unwrap();
+    }
+    let order: Arc<Mutex<Vec<(String, usize)>>> = Arc::default();
+    let (kept, watched) = (Arc::clone(&order), Arc::clone(&store));
+    let answerer = Answerer::start(move |request, _| {
+        let sql = request.sql().unwrap_or_default();
+        let files = listed(&watched).now_or_never().unwrap().len();
+        kept.lock()
+            .unwrap()
+            .push((sql.split('\'').next().unwrap().to_owned(), files));
+        ddl()
+    })
+    .await;
+    let loader = loader_at(&answerer.base, Arc::clone(&store));
+    let (run, plan) = (run_id(), plan(WriteMode::Merge));
+    let work = work(&run, &plan, &[]);
+    loader.shut_out(&work).await.unwrap();
+    loader.fence(&work).await.unwrap();
+    let order = order.lock().unwrap().clone();
+    let fence = "ALTER TABLE `main`.`raw`.`orders` SET TBLPROPERTIES (".to_owned();
+    let drop = "DROP TABLE IF EXISTS `main`.`raw`.`_lakeward_orders_k3f9x2ab_000042_7xq0m3f9`".to_owned();
+    assert_eq!(order, [(drop, 2), (fence.clone(), 2), (fence, 2)]);
+    let statements = answerer.statements();
+    assert_ne!(statements[1], statements[2], "every fence is a commit of its own");
+    assert_eq!(listed(&store).await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_target_that_is_not_there_needs_no_fence_and_holds_no_rows() {
+    let (_answerer, loader) = answering(|_| failed("42P01", "[TABLE_OR_VIEW_NOT_FOUND] x")).await;
+    let (run, plan) = (run_id(), plan(WriteMode::Append));
+    let work = work(&run, &plan, &[]);
+    loader.shut_out(&work).await.unwrap();
+    loader.retract(&work).await.unwrap();
+    assert_eq!(loader.count(&run, &plan.target).await.unwrap(), 0);
+    assert_eq!(loader.describe(&plan.target).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_fence_that_was_not_seen_to_end_is_no_fence() {
+    let (_answerer, loader) = answering(|_| Answered::HangUp).await;
+    let (run, plan) = (run_id(), plan(WriteMode::Append));
+    let error = loader.fence(&work(&run, &plan, &[])).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::WarehouseBusy);
+}
+
+/// A workspace that keeps one table: it exists after CREATE.
+fn with_a_table() -> impl Fn(&str) -> Answered + Send + Sync + 'static {
+    let is_there = Mutex::new(false);
+    move |sql: &str| {
+        let mut is_there = is_there.lock().unwrap();
+        if sql.starts_with("CREATE TABLE") {
+            *is_there = true;
+            return ddl();
+        }
+        if !*is_there {
+            return failed("42P01", "[TABLE_OR_VIEW_NOT_FOUND] x");
+        }
+        if sql.starts_with("DESCRIBE TABLE") {
+            return succeeded(
+                &["col_name", "data_type", "comment"],
+                &[
+                    &[Some("id"), Some("bigint"), Some("")],
+                    &[Some("Order `No`"), Some("string"), None],
+                    &[Some("amount"), Some("decimal(18,4)"), None],
+                    &[Some("updated_at"), Some("timestamp_ntz"), None],
+                    &[Some("is_deleted"), Some("boolean"), None],
+                    &[Some("_lakeward_run"), Some("string"), None],
+                ],
+            );
+        }
+        if sql.starts_with("SHOW TBLPROPERTIES") {
+            return succeeded(&["key", "value"], &[&[Some("lakeward.job.orders"), Some("k3f9x2ab")]]);
+        }
+        if sql.contains("information_schema") {
+            return succeeded(&["column_name"], &[&[Some("id")]]);
+        }
+        if sql.starts_with("DESCRIBE HISTORY") {
+            return succeeded(
+                &["version", "timestamp"],
+                &[&[Some("17"), Some("2026-05-01T10:00:00Z")]],
+            );
+        }
+        ddl()
+    }
+}
+
+#[tokio::test]
+async fn a_table_is_made_once_and_then_left_alone() {
+    let (run, plan) = (run_id(), plan(WriteMode::Merge));
+    let (answerer, loader) = answering(with_a_table()).await;
+    let work = work(&run, &plan, &[]);
+    loader.prepare(&work).await.unwrap();
+    loader.prepare(&work).await.unwrap();
+    let changes: Vec<String> = answerer.statements();
+    let changes = changes
+        .iter()
+        .filter(|sql| sql.starts_with("CREATE") || sql.starts_with("ALTER"));
+    assert_eq!(changes.count(), 1);
+    let found = loader.describe(&plan.target).await.unwrap().unwrap();
+    assert_eq!(found.version, Some(17));
+    assert_eq!(found.schema.columns.len(), 5, "our own columns are left out");
+    assert!(!found.schema.columns[0].nullable && found.schema.columns[1].nullable);
+    assert_eq!(found.fed_by[&run.job], run.life);
+}
+
+#[tokio::test]
+async fn a_table_that_never_fits_is_given_up() {
+    let (run, plan) = (run_id(), plan(WriteMode::Merge));
+    let (_answerer, loader) = answering(|sql| match sql.starts_with("CREATE") {
+        true => ddl(),
+        false => failed("42P01", "[TABLE_OR_VIEW_NOT_FOUND] x"),
+    })
+    .await;
+    let error = loader.prepare(&work(&run, &plan, &[])).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+}
+
+#[tokio::test]
+async fn cleaning_takes_ended_runs_and_nobody_elses() {
+    let store = Arc::new(InMemory::new());
+    for path in [
+        "orders/k3f9x2ab/000040/a",
+        "orders/k3f9x2ab/000042/b",
+        "orders/k3f9x2ab/000043/c",
+        "other/k3f9x2ab/000040/d",
+    ] {
+        store
+            .put(&Path::from(format!("root/data/{path}")), "xy".into())
+            .await
+            .unwrap();
+    }
+    let answerer = Answerer::start(|request, _| match request.sql().unwrap_or_default() {
+        sql if sql.starts_with("SHOW TABLES") => {
+            let table = |name| [Some("raw"), Some(name), Some("false")];
+            succeeded(
+                &["database", "tableName", "isTemporary"],
+                &[
+                    &table("_lakeward_orders_k3f9x2ab_000041_n1"),
+                    &table("_lakeward_orders_k3f9x2ab_000042_n2"),
+                    &table("_lakeward_orders_k3f9x2ab_000043_n3"),
+                    &table("_lakeward_orders_other_000041_n4"),
+                ],
+            )
+        }
+        _ => ddl(),
+    })
+    .await;
+    let loader = loader_at(&answerer.base, Arc::clone(&store));
+    let run = run_id();
+    let request = CleanRequest {
+        job: &run.job,
+        life: &run.life,
+        target: &TableName::parse("orders").unwrap(),
+        ended: RunNumber(42),
+        open: Some(RunNumber(43)),
+        keep: Duration::ZERO,
+        now: chrono::Utc::now() + chrono::TimeDelta::hours(1),
+    };
+    let cleaned = loader.clean(&request).await.unwrap();
+    assert_eq!((cleaned.objects, cleaned.bytes), (4, 4));
+    assert_eq!(
+        listed(&store).await,
+        [
+            "root/data/orders/k3f9x2ab/000043/c",
+            "root/data/other/k3f9x2ab/000040/d"
+        ]
+    );
+    let dropped: Vec<String> = answerer
+        .statements()
+        .into_iter()
+        .filter(|s| s.starts_with("DROP"))
+        .collect();
+    assert_eq!(
+        dropped,
+        [
+            "DROP TABLE IF EXISTS `main`.`raw`.`_lakeward_orders_k3f9x2ab_000041_n1`",
+            "DROP TABLE IF EXISTS `main`.`raw`.`_lakeward_orders_k3f9x2ab_000042_n2`",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_check_tries_a_load_in_small_and_leaves_nothing() {
+    let store = Arc::new(InMemory::new());
+    let answerer = Answerer::start(|request, _| match request.sql().unwrap_or_default() {
+        sql if sql.starts_with("SELECT current_user") => {
+            let now = chrono::Utc::now().timestamp().to_string();
+            succeeded(&["who", "seconds"], &[&[Some("robot"), Some(&now)]])
+        }
+        sql if sql.starts_with("COPY") => failed("42501", "PERMISSION_DENIED: User does not have READ FILES"),
+        sql if sql.starts_with("DESCRIBE TABLE") => failed("42P01", "[TABLE_OR_VIEW_NOT_FOUND] x"),
+        _ => ddl(),
+    })
+    .await;
+    let loader = loader_at(&answerer.base, Arc::clone(&store));
+    let lines = loader.check(&[TableName::parse("orders").unwrap()]).await;
+    let bad = |line: &CheckLine| matches!(&line.verdict, Verdict::Bad(text) if text.contains("grant READ FILES"));
+    assert_eq!(lines.len(), 3);
+    assert_eq!(lines[0].verdict, Verdict::Good("as robot".into()));
+    assert!(bad(&lines[2]), "{lines:?}");
+    assert!(answerer.statements().last().unwrap().starts_with("DROP TABLE"));
+    assert!(listed(&store).await.is_empty());
+}
+
+#[tokio::test]
+async fn no_text_shows_the_token() {
+    let (_answerer, loader) = answering(|_| ok(serde_json::json!({"status": {"state": "ODD"}}))).await;
+    let error = loader
+        .history(&TableName::parse("orders").unwrap(), 3)
+        .await
+        .unwrap_err();
+    assert!(!format!("{loader:?} {error:?} {}", error.chain()).contains("hunter2"));
+}
+
+#[test]
+fn parts_are_staged_numbered_in_the_runs_own_folder() {
+    let loader = loader_at("http://127.0.0.1:1", Arc::default());
+    let place = loader.staging(&run_id(), &TableName::parse("orders").unwrap()).unwrap();
+    assert_eq!(place.folder.as_ref(), "root/data/orders/k3f9x2ab/000042");
+    assert_eq!(place.columns, PartColumns::Numbered);
+    let mut none: Vec<StagedFile> = files(0);
+    none.clear();
+    assert_eq!(
+        loader.steps(WriteMode::Replace, none.len()),
+        [Step::CreateStaging, Step::Apply]
+    );
+}

@@ -1,0 +1,82 @@
+//! Taking a run out: its staged files and its staging table go, then the fence, then (append) its rows.
+//!
+//! The order is what makes it safe (rule 10): first the source is gone, so that nothing can begin any more; then a
+//! commit of metadata fails what has begun. It refuses to return before each of them is certain.
+
+use futures::TryStreamExt as _;
+use object_store::ObjectStoreExt as _;
+
+use super::Databricks;
+use super::client::{Failure, Rows, SqlVerdict, Statement};
+use super::render;
+use crate::error::{Error, Result};
+use crate::load::Work;
+use crate::model::table::TableName;
+use crate::model::watermark::RunId;
+use crate::store::failure;
+
+/// No write of the run can take effect any more when this has returned.
+pub(super) async fn shut_out(loader: &Databricks, work: &Work<'_>) -> Result<()> {
+    delete_files(loader, work.run).await?;
+    drop_staging(loader, work).await?;
+    fence(loader, work).await
+}
+
+async fn delete_files(loader: &Databricks, run: &RunId) -> Result<()> {
+    let folder = loader.data_folder(run);
+    let doing = format!("delete the staged files of run {run}");
+    let failed = |e| failure(e, loader.store.as_ref(), &doing);
+    let files: Vec<_> = loader.store.list(Some(&folder)).try_collect().await.map_err(failed)?;
+    for file in files {
+        match loader.store.delete(&file.location).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+            Err(e) => return Err(failed(e)),
+        }
+    }
+    Ok(())
+}
+
+/// Drops the run's staging table, if it has one.
+pub(super) async fn drop_staging(loader: &Databricks, work: &Work<'_>) -> Result<()> {
+    if work.staging.is_none() {
+        return Ok(());
+    }
+    let sql = render::drop_table(&loader.staging_table(work)?);
+    unless_missing(loader, work, Statement::brief("drop_staging", sql)).await?;
+    Ok(())
+}
+
+/// Fails every write on the target that began before this. A target that is not there holds nothing that could be
+/// written to: whoever creates it later begins later.
+pub(super) async fn fence(loader: &Databricks, work: &Work<'_>) -> Result<()> {
+    let value = format!("{}/{}", work.run, loader.ids.long());
+    let sql = render::fence(&loader.object(&work.plan.target)?, &value);
+    unless_missing(loader, work, Statement::brief("fence", sql)).await?;
+    Ok(())
+}
+
+/// Takes the rows of an append run out again.
+pub(super) async fn retract(loader: &Databricks, work: &Work<'_>) -> Result<()> {
+    let sql = render::retract(&loader.object(&work.plan.target)?, work.run)?;
+    unless_missing(loader, work, Statement::brief("retract", sql)).await?;
+    Ok(())
+}
+
+/// Rows of a run in a target; none where there is no target.
+pub(super) async fn count(loader: &Databricks, run: &RunId, target: &TableName) -> Result<u64> {
+    let sql = render::count_run(&loader.object(target)?)?;
+    let statement = Statement::brief("count", sql).with("run", run.to_string());
+    match loader.client.run(&statement).await {
+        Err(e) if e.says(SqlVerdict::Missing) => Ok(0),
+        Err(e) => Err(e.into_error()),
+        Ok(rows) => rows.count("n").ok_or_else(|| Error::bug("a count has no number")),
+    }
+}
+
+async fn unless_missing(loader: &Databricks, work: &Work<'_>, statement: Statement) -> Result<Option<Rows>> {
+    match loader.client.run(&loader.tagged(work, statement)).await {
+        Ok(rows) => Ok(Some(rows)),
+        Err(e) if e.says(SqlVerdict::Missing) => Ok(None),
+        Err(e) => Err(Failure::into_error(e)),
+    }
+}
