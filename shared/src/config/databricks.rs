@@ -361,13 +361,9 @@ mod tests {
 
     #[test]
     fn keys_of_a_warehouse_mean_nothing_elsewhere() {
-        let text = format!(
-            "version = 1\n[destination]\ntype = 'delta'\npath = 'lake'\n[staging]\npath = 'state'\ncopy_from = '/Volumes/x'\n\
-             [connections.shop]\ntype = 'postgres'\nhost = 'h'\ndatabase = 'd'\nusername = 'u'\n"
-        );
-        let problems = parse(&text, "lakeward.toml", Path::new("/etc"))
-            .unwrap_err()
-            .to_string();
+        let text = "version = 1\n[destination]\ntype = 'delta'\npath = 'lake'\n[staging]\npath = 'state'\ncopy_from = '/Volumes/x'\n\
+             [connections.shop]\ntype = 'postgres'\nhost = 'h'\ndatabase = 'd'\nusername = 'u'\n";
+        let problems = parse(text, "lakeward.toml", Path::new("/etc")).unwrap_err().to_string();
         assert!(
             problems.contains("'copy_from' is about the destination databricks"),
             "{problems}"

@@ -23,7 +23,7 @@ pub(super) fn config(file: &DeTable<'_>, base: &Path, findings: &mut Findings<'_
         Some(section) => {
             let read = places::staging(section, base, findings);
             read.map(|(store, access)| {
-                copy_access(access, destination.as_mut(), section, findings);
+                copy_access(&access, &mut destination, section, findings);
                 store
             })
         }
@@ -80,15 +80,15 @@ pub(super) fn config(file: &DeTable<'_>, base: &Path, findings: &mut Findings<'_
 
 /// Keys of `[staging]` that are about a warehouse belong to its destination.
 fn copy_access(
-    access: CopyAccess,
-    destination: Option<&mut Destination>,
+    access: &CopyAccess,
+    destination: &mut Option<Destination>,
     section: &Section<'_>,
     findings: &mut Findings<'_>,
 ) {
     match destination {
         Some(Destination::Databricks(databricks)) => {
-            databricks.copy_from = access.copy_from;
-            databricks.copy_credential = access.copy_credential;
+            databricks.copy_from.clone_from(&access.copy_from);
+            databricks.copy_credential.clone_from(&access.copy_credential);
         }
         Some(Destination::Delta(_) | Destination::Files { .. }) => {
             for key in ["copy_from", "copy_credential"] {

@@ -169,8 +169,8 @@ impl Databricks {
     }
 
     /// The run's folder as the warehouse reads it.
-    fn reading(&self, run: &RunId) -> Result<Reading> {
-        Ok(self.reading_of(&format!("data/{run}")))
+    fn reading(&self, run: &RunId) -> Reading {
+        self.reading_of(&format!("data/{run}"))
     }
 
     fn reading_of(&self, folder: &str) -> Reading {
@@ -179,17 +179,17 @@ impl Databricks {
             credential: self.credential.clone(),
         }
     }
+}
 
-    /// A statement with what people look for in the query history.
-    fn tagged(&self, work: &Work<'_>, statement: Statement) -> Statement {
-        Statement {
-            tags: vec![
-                ("lakeward_job", work.run.job.to_string()),
-                ("lakeward_run", work.run.to_string()),
-                ("lakeward_step", statement.step.clone()),
-            ],
-            ..statement
-        }
+/// A statement with what people look for in the query history.
+fn tagged(work: &Work<'_>, statement: Statement) -> Statement {
+    Statement {
+        tags: vec![
+            ("lakeward_job", work.run.job.to_string()),
+            ("lakeward_run", work.run.to_string()),
+            ("lakeward_step", statement.step.clone()),
+        ],
+        ..statement
     }
 }
 

@@ -6,9 +6,9 @@
 use futures::TryStreamExt as _;
 use object_store::ObjectStoreExt as _;
 
-use super::Databricks;
 use super::client::{Failure, Rows, SqlVerdict, Statement};
 use super::render;
+use super::{Databricks, tagged};
 use crate::error::{Error, Result};
 use crate::load::Work;
 use crate::model::table::TableName;
@@ -74,7 +74,7 @@ pub(super) async fn count(loader: &Databricks, run: &RunId, target: &TableName) 
 }
 
 async fn unless_missing(loader: &Databricks, work: &Work<'_>, statement: Statement) -> Result<Option<Rows>> {
-    match loader.client.run(&loader.tagged(work, statement)).await {
+    match loader.client.run(&tagged(work, statement)).await {
         Ok(rows) => Ok(Some(rows)),
         Err(e) if e.says(SqlVerdict::Missing) => Ok(None),
         Err(e) => Err(Failure::into_error(e)),

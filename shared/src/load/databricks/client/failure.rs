@@ -313,7 +313,7 @@ impl fmt::Display for Failure {
         match &self.kind {
             FailureKind::NoToken(error) => write!(f, "{error}")?,
             FailureKind::NotRun { why, .. } | FailureKind::Unknown(why) | FailureKind::Ended(why) => {
-                f.write_str(why)?
+                f.write_str(why)?;
             }
             FailureKind::Refused { status, code, why } => write!(f, "HTTP {status} {code} {why}")?,
             FailureKind::Sql(sql) => write!(f, "{sql}")?,

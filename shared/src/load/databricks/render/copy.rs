@@ -34,7 +34,7 @@ impl Reading {
 }
 
 /// The files of a chunk.
-pub(in super::super) fn chunk<'a>(files: &'a [StagedFile], chunk: u32) -> &'a [StagedFile] {
+pub(in super::super) fn chunk(files: &[StagedFile], chunk: u32) -> &[StagedFile] {
     let chunk = usize::try_from(chunk).unwrap_or(usize::MAX);
     files.chunks(FILES_PER_COPY).nth(chunk).unwrap_or_default()
 }

@@ -4,6 +4,8 @@
 //! there, adjacent literals are joined, so that `'it''s'` would be `its`. It refuses names that the catalog does not
 //! take, and backslashes and control characters in any name: how they are read has changed before.
 
+use std::fmt::Write as _;
+
 use chrono::{DateTime, Utc};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -90,7 +92,8 @@ pub(in super::super) fn literal(text: &str) -> String {
             '\r' => quoted.push_str("\\r"),
             '\t' => quoted.push_str("\\t"),
             c if c.is_ascii_control() => {
-                quoted.push_str(&format!("\\u{:04x}", u32::from(c)));
+                // Writing into a text cannot fail.
+                let _ = write!(quoted, "\\u{:04x}", u32::from(c));
             }
             c => quoted.push(c),
         }

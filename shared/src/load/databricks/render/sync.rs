@@ -1,4 +1,4 @@
-//! delete_sync: rows whose key is gone from the source are deleted or marked.
+//! `delete_sync`: rows whose key is gone from the source are deleted or marked.
 //!
 //! What is gone is worked out on the target as it was before the keys were read, and only rows that have not been
 //! written since are touched: a row that came later may be newer than the keys. It refuses to add anything.
@@ -30,7 +30,7 @@ pub(in super::super) fn sync(work: &Work<'_>, target: &Object, staging: &Object)
     );
     let clause = match &work.plan.on_missing {
         MissingRows::Delete => {
-            rows.push_str(&format!("\n    WHERE k.{IS_ROW} IS NULL"));
+            rows = format!("{rows}\n    WHERE k.{IS_ROW} IS NULL");
             "WHEN MATCHED AND s.`_lakeward_is_gone` THEN DELETE".to_owned()
         }
         MissingRows::Mark(column) => {

@@ -42,6 +42,7 @@ pub(in crate::load::databricks) enum Answered {
 }
 
 /// 200 with JSON.
+#[expect(clippy::needless_pass_by_value, reason = "reads best with the JSON written in place")]
 pub(in crate::load::databricks) fn ok(body: Value) -> Answered {
     Answered::Http(200, Vec::new(), body.to_string())
 }
@@ -171,7 +172,8 @@ async fn serve(
         seen.len() - 1
     };
     if let Answered::Http(status, headers, body) = answer(&received, before) {
-        let headers: String = headers.iter().map(|(n, v)| format!("{n}: {v}\r\n")).collect();
+        let headers: Vec<String> = headers.iter().map(|(n, v)| format!("{n}: {v}\r\n")).collect();
+        let headers = headers.concat();
         let text = format!(
             "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n{headers}\r\n{body}",
             body.len()
