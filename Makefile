@@ -4,7 +4,7 @@ SHELL := /bin/bash
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/lakeward
 export CARGO_TARGET_DIR ?= $(CACHE)/target
 export PATH := $(PATH):$(HOME)/.cargo/bin
-SERVERS := pg azurite s3 moto s3proxy python
+SERVERS := pg azurite s3 moto s3proxy spark python
 WITH := tests/setup/with-servers.sh
 
 .PHONY: help setup demo check test bench lint deny test-matrix soak clean
@@ -14,7 +14,7 @@ help: ## this list
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 22
 
 setup: ## install what the tests need (pinned, into ~/.cache/lakeward), skip what is there
-	@tests/setup/install.sh rust postgres azurite s3 s3proxy python-readers
+	@tests/setup/install.sh rust postgres azurite s3 s3proxy spark python-readers
 
 demo: ## a shop database copied into a Delta Lake on this machine, killed half-way, changed, counted
 	@tests/setup/install.sh rust && tests/demo/demo.sh

@@ -21,6 +21,7 @@ usage: install.sh THING...
   s3              versitygw (strict S3) and moto (S3, Secrets Manager, SQS)
   s3proxy         an S3 server whose If-Match is not atomic: what the start-up probe must refuse
   python-readers  duckdb, polars, deltalake, pyarrow: the independent readers
+  spark           Spark with Delta behind the double of Databricks (half a gigabyte)
   tpchgen         TPC-H rows in seconds: the data of the demo and the bench
   toxiproxy       a TCP proxy that cuts, delays and resets
   rust            checks that cargo and a C compiler are there
@@ -154,6 +155,25 @@ install_s3proxy() {
 install_python-readers() {
   local dir=$TOOLS/readers-$READERS_VERSION
   if fresh "$dir"; then python_venv "$dir" -r "$here/readers.txt" && complete "$dir"; fi
+}
+
+install_spark() {
+  need javac default-jdk-headless
+  local dir=$TOOLS/spark-$SPARK_VERSION-delta-$DELTA_VERSION classes=$TOOLS/spark-classes-$SPARK_CLASSES_VERSION
+  if fresh "$dir"; then
+    need mvn maven
+    python_venv "$dir/venv" "pyspark==$SPARK_VERSION"
+    quietly mvn -q -B -f "$here/../spark/pom.xml" "-Dspark.minor=${SPARK_VERSION%.*}" "-Ddelta.version=$DELTA_VERSION" \
+      org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies -DincludeScope=runtime \
+      -DincludeGroupIds=io.delta,io.unitycatalog -DoutputDirectory="$dir/jars"
+    complete "$dir"
+  fi
+  if fresh "$classes"; then
+    local jars
+    jars=$(compgen -G "$dir/venv/lib/python3*/site-packages/pyspark/jars")
+    quietly javac -nowarn -d "$classes/out" -cp "$jars/*:$dir/jars/*" "$here"/../spark/java/lakeward/testing/*.java
+    jar cf "$classes/lakeward-testing.jar" -C "$classes/out" . && rm -rf "$classes/out" && complete "$classes"
+  fi
 }
 
 install_tpchgen() {

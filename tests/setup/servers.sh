@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Starts and stops private servers on free ports of 127.0.0.1, each by its pid, its data below one folder.
 #
-#   servers.sh start --dir DIR [--version MAJOR] pg|azurite|s3|moto|s3proxy|toxiproxy|python...
+#   servers.sh start --dir DIR [--version MAJOR] pg|azurite|s3|moto|s3proxy|toxiproxy|spark|python...
 #   servers.sh stop  --dir DIR
 #
 # `start` prints one `export LAKEWARD_TEST_…=…` a line. It installs what is missing. with-servers.sh sources this
@@ -183,6 +183,16 @@ start_toxiproxy() {
   publish TOXIPROXY_URL "http://127.0.0.1:$port"
 }
 
+start_spark() {
+  "$setup/install.sh" spark
+  local tool=$TOOLS/spark-$SPARK_VERSION-delta-$DELTA_VERSION
+  mkdir -p "$dir/spark"
+  # TERM: the side-car ends at once and its JVM with it, because that reads from a pipe of the side-car.
+  serve spark TERM env PYTHONDONTWRITEBYTECODE=1 "$tool/venv/bin/python" "$setup/../spark/sidecar.py" PORT "$dir/spark" \
+    "$tool"/jars/*.jar "$TOOLS/spark-classes-$SPARK_CLASSES_VERSION/lakeward-testing.jar"
+  publish SPARK_URL "http://127.0.0.1:$port"
+}
+
 start_python() {   # no server: the interpreter that has the independent readers
   "$setup/install.sh" python-readers
   publish PYTHON "$TOOLS/readers-$READERS_VERSION/bin/python"
@@ -191,7 +201,7 @@ start_python() {   # no server: the interpreter that has the independent readers
 start_servers() {
   local thing
   for thing in "$@"; do
-    declare -F "start_$thing" >/dev/null || die "unknown server '$thing': pg azurite s3 moto s3proxy toxiproxy python"
+    declare -F "start_$thing" >/dev/null || die "unknown server '$thing': pg azurite s3 moto s3proxy toxiproxy spark python"
     "start_$thing"
   done
 }

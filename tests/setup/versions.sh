@@ -12,8 +12,14 @@ TPCHGEN_VERSION=4.0.0
 CARGO_DENY_VERSION=0.20.2
 SHELLCHECK_VERSION=0.11.0.1
 RUST_MIN=1.95.0
+# Spark and Delta move together: Delta's artefact is named after Spark's minor version.
+SPARK_VERSION=4.2.0
+DELTA_VERSION=4.4.0
 # A new folder for a new list: the checksum of readers.txt is its version.
 READERS_VERSION=$(cksum <"$(dirname "${BASH_SOURCE[0]}")/readers.txt" | cut -d' ' -f1)
+
+# The same for the Java classes that are compiled for Spark.
+SPARK_CLASSES_VERSION=$(cat "$(dirname "${BASH_SOURCE[0]}")"/../spark/java/lakeward/testing/*.java | cksum | cut -d' ' -f1)
 
 # Taken from PyPI only where the machine has none, or an older one.
 GO_MINOR_MIN=25
