@@ -5,4 +5,5 @@
 pub mod both_sides;
 pub mod command;
 pub mod counting_proxy;
+pub mod double;
 pub mod postgres;
