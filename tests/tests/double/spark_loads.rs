@@ -10,7 +10,7 @@ use super::staged::{STAGE, Stage, parquet};
 
 const CREATE: &str = "CREATE TABLE IF NOT EXISTS `main`.`raw`.`orders` (
   `id` BIGINT NOT NULL COMMENT 'the customer\\'s order',
-  `Order ``No``` STRING,
+  `Order No` STRING,
   `is_deleted` BOOLEAN,
   `_lakeward_run` STRING COMMENT 'the run that wrote this row: job/life/run',
   PRIMARY KEY (`id`)
@@ -32,14 +32,14 @@ fn merge(rows: u64) -> String {
     format!(
         "MERGE INTO `main`.`raw`.`orders` AS t USING (
   SELECT s.* FROM (
-    SELECT `id`, `Order ``No```, `is_deleted`, true AS `_lakeward_is_row` FROM {STAGING}
-    QUALIFY row_number() OVER (PARTITION BY `id` ORDER BY `Order ``No``` DESC NULLS LAST, xxhash64(`id`, `Order ``No```) DESC) = 1
+    SELECT `id`, `Order No`, `is_deleted`, true AS `_lakeward_is_row` FROM {STAGING}
+    QUALIFY row_number() OVER (PARTITION BY `id` ORDER BY `Order No` DESC NULLS LAST, xxhash64(`id`, `Order No`) DESC) = 1
   ) AS s {guard}
 ) AS s
 ON t.`id` <=> s.`id` AND s.`_lakeward_is_row` AND t.`id` BETWEEN 0 AND 19
 WHEN MATCHED AND NOT coalesce(startswith(t.`_lakeward_run`, 'orders/k3f9x2ab/') AND try_cast(substring(t.`_lakeward_run`, 17) AS BIGINT) > 42, false) AND coalesce(s.`is_deleted`, false) THEN DELETE
-WHEN MATCHED AND t.`Order ``No``` IS DISTINCT FROM s.`Order ``No``` THEN UPDATE SET t.`Order ``No``` = s.`Order ``No```, t.`_lakeward_run` = 'orders/k3f9x2ab/000042'
-WHEN NOT MATCHED AND s.`_lakeward_is_row` AND NOT coalesce(s.`is_deleted`, false) THEN INSERT (`id`, `Order ``No```, `is_deleted`, `_lakeward_run`) VALUES (s.`id`, s.`Order ``No```, s.`is_deleted`, 'orders/k3f9x2ab/000042')"
+WHEN MATCHED AND t.`Order No` IS DISTINCT FROM s.`Order No` THEN UPDATE SET t.`Order No` = s.`Order No`, t.`_lakeward_run` = 'orders/k3f9x2ab/000042'
+WHEN NOT MATCHED AND s.`_lakeward_is_row` AND NOT coalesce(s.`is_deleted`, false) THEN INSERT (`id`, `Order No`, `is_deleted`, `_lakeward_run`) VALUES (s.`id`, s.`Order No`, s.`is_deleted`, 'orders/k3f9x2ab/000042')"
     )
 }
 
@@ -48,7 +48,7 @@ fn copy() -> String {
         "COPY INTO {STAGING}
 FROM (
   SELECT CAST(c0001 AS BIGINT) AS `id`,
-    CAST(c0002 AS STRING) AS `Order ``No```,
+    CAST(c0002 AS STRING) AS `Order No`,
     CAST(c0003 AS BOOLEAN) AS `is_deleted`
   FROM '{STAGE}/data/orders/k3f9x2ab/000042/'
 )
@@ -75,7 +75,7 @@ async fn staged() -> (Double, Client) {
         .await;
     client.good(CREATE).await;
     let plain = format!(
-        "CREATE TABLE {STAGING} (`id` BIGINT, `Order ``No``` STRING, `is_deleted` BOOLEAN) TBLPROPERTIES ('delta.columnMapping.mode' = 'name')"
+        "CREATE TABLE {STAGING} (`id` BIGINT, `Order No` STRING, `is_deleted` BOOLEAN) TBLPROPERTIES ('delta.columnMapping.mode' = 'name')"
     );
     client.good(&plain).await;
     assert_eq!(client.good(&copy()).await.counter("num_inserted_rows"), 4);
@@ -93,7 +93,7 @@ async fn spark_a_merge_as_the_loader_writes_it_can_be_sent_twice_and_counts_its_
     );
     assert_eq!(client.good(&merge(4)).await.counter("num_affected_rows"), 0);
     let rows = double
-        .sql("SELECT id, `Order ``No```, _lakeward_run FROM main.raw.orders ORDER BY id")
+        .sql("SELECT id, `Order No`, _lakeward_run FROM main.raw.orders ORDER BY id")
         .await
         .unwrap()
         .rows;
@@ -125,7 +125,7 @@ async fn spark_an_overwrite_and_a_sync_of_deletions_as_the_loader_writes_them() 
     let (double, client) = staged().await;
     let overwrite = |rows: u64| {
         format!(
-            "INSERT OVERWRITE `main`.`raw`.`orders` BY NAME SELECT s.`id`, s.`Order ``No```, s.`is_deleted`, 'orders/k3f9x2ab/000042' AS `_lakeward_run` FROM {STAGING} AS s {}",
+            "INSERT OVERWRITE `main`.`raw`.`orders` BY NAME SELECT s.`id`, s.`Order No`, s.`is_deleted`, 'orders/k3f9x2ab/000042' AS `_lakeward_run` FROM {STAGING} AS s {}",
             guard(rows)
         )
     };

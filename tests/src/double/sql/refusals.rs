@@ -81,6 +81,10 @@ pub fn object_names(sql: &str) -> Result<Vec<(String, Vec<String>)>, SqlError> {
         let Some(word) = BEFORE_NAMES.iter().find(|word| is_word(sql, token, word)) else {
             continue;
         };
+        // `a IS DISTINCT FROM b.c` compares columns.
+        if at > 0 && is_word(sql, &tokens[at - 1], "DISTINCT") {
+            continue;
+        }
         let mut next = at + 1;
         while tokens
             .get(next)
@@ -89,9 +93,10 @@ pub fn object_names(sql: &str) -> Result<Vec<(String, Vec<String>)>, SqlError> {
             next += 1;
         }
         let mut cursor = Cursor::new(sql, &tokens[next..], Adjacent::Concatenate);
-        if let Ok(parts) = cursor.name()
-            && !cursor.sees(&["("])
-        {
+        let Ok(parts) = cursor.name() else { continue };
+        // `FROM range(10)` calls a function; `INTO t (a, b)` names a table.
+        let is_call = ["FROM", "JOIN", "USING"].contains(word) && cursor.sees(&["("]);
+        if !is_call {
             names.push(((*word).to_owned(), parts));
         }
     }
@@ -135,6 +140,7 @@ mod tests {
     fn names_of_objects_are_judged_and_columns_are_not() {
         for (sql, is_good) in [
             ("SELECT `a b` FROM `c`.`s`.`t`", true),
+            ("SELECT a IS DISTINCT FROM t.`b c` FROM t", true),
             ("SELECT * FROM `c`.`s`.`a b`", false),
             ("MERGE INTO `c`.`s`.`a.b` USING x ON true", false),
             ("CREATE TABLE IF NOT EXISTS `c`.`s`.`a/b` (`x y` INT)", false),
