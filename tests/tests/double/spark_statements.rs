@@ -108,7 +108,7 @@ async fn spark_b43_an_overwrite_that_begins_late_over_an_empty_table_needs_a_gua
     client.good(OVERWRITE).await;
     let weak = "INSERT OVERWRITE main.raw.t BY NAME SELECT k, v FROM main.raw.s WHERE assert_true((SELECT count(*) FROM main.raw.s) = 2) IS NULL";
     let strong = "INSERT OVERWRITE main.raw.t BY NAME SELECT s.k, s.v FROM main.raw.s s RIGHT JOIN (SELECT if((SELECT count(*) FROM main.raw.s) = 2, true, raise_error('count')) AS ok) g ON true WHERE g.ok";
-    // Nobody computes a column that nobody asks for: without the filter on `ok` the guard may be left out. A filter on the source's own columns makes an inner join of the outer one, and an empty source has no row that asks the guard.
+    // Nobody computes a column that nobody asks for: the guard counts because of the filter on `ok`, whatever stands beside it.
     let filtered = format!("{strong} AND s.k IS NOT NULL");
     let mut hold = double.faults().hold("INSERT OVERWRITE", Point::Begin, 1);
     let late = double.begin(strong);
@@ -129,7 +129,8 @@ async fn spark_b43_an_overwrite_that_begins_late_over_an_empty_table_needs_a_gua
         ["0"],
         "what databricks-loader.md warns of"
     );
-    client.good(&filtered).await;
+    let late = double.begin(&filtered);
+    assert_eq!(client.finish(&late.id).await.class(), "USER_RAISED_EXCEPTION");
     double.forget().await;
 }
 
