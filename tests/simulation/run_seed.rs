@@ -94,8 +94,8 @@ impl Setup {
         let world = &mut *guard;
         let changes = match self.mode {
             WriteMode::Append => Changes::Inserts,
-            WriteMode::Merge | WriteMode::Scd2 => Changes::Updates,
             WriteMode::Replace | WriteMode::DeleteSync => Changes::Deletes,
+            _ => Changes::Updates,
         };
         if !world.source.open.is_empty() && world.rng.random_bool(0.5) {
             let at = world.rng.random_range(0..world.source.open.len());
@@ -153,10 +153,10 @@ impl Setup {
         let says = {
             let mut world = self.sim.world();
             let is_full = match self.mode {
-                WriteMode::Append => true,
+                WriteMode::Append if self.subject == Subject::Files => true,
                 // It would throw a history away, or what another job brought: refused.
                 WriteMode::Scd2 | WriteMode::DeleteSync => false,
-                WriteMode::Merge | WriteMode::Replace => world.rng.random_bool(0.5),
+                _ => world.rng.random_bool(0.5),
             };
             let request: u64 = world.rng.random_range(0..1 << 40);
             (is_full, request, world.source.clock)

@@ -90,14 +90,13 @@ impl ModelSource {
                     false,
                 )
             }
-            (Some(_), Some(ReloadRange::Range { from, to })) => (
-                Window {
-                    from: from.clone(),
-                    to: to.clone(),
-                },
-                request.watermark.position.clone(),
-                false,
-            ),
+            (Some(_), Some(ReloadRange::Range { from, to })) => {
+                // What is above the watermark is the regular runs' business.
+                let loaded = request.watermark.position.clone();
+                let ends = [to.clone(), loaded.clone()].into_iter().flatten();
+                let to = ends.min_by_key(|p| parse(&p.0));
+                (Window { from: from.clone(), to }, loaded, false)
+            }
             (Some(_), None) => {
                 let is_empty = bound <= from.as_ref().map_or(0, |p| parse(&p.0));
                 let to = if is_empty {

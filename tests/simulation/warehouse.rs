@@ -3,6 +3,7 @@
 //! Kind in one thing, which the protocol needs: a metadata commit fails every write that began before it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 
 use futures::executor::block_on;
 use lakeward::model::job::WriteMode;
@@ -75,6 +76,8 @@ pub enum What {
     Apply {
         staging: String,
         expected: u64,
+        /// Of `ts`; matters to a range reload of an append job.
+        window: RangeInclusive<i64>,
     },
 }
 
@@ -159,7 +162,7 @@ impl Warehouse {
                     (_, None) => StatementState::Failed("table not found"),
                 }
             }
-            What::Apply { staging, expected } => match (self.tables.get(staging), metadata(&statement.target)) {
+            What::Apply { staging, expected, .. } => match (self.tables.get(staging), metadata(&statement.target)) {
                 (Some(table), _) if self.has_count_guard && table.rows.len() as u64 != *expected => {
                     StatementState::Failed("count guard")
                 }
@@ -217,6 +220,13 @@ fn write(table: &mut Table, what: &What, mode: WriteMode, run: &str, rows: Vec<R
             }
             table.rows.extend(rows.into_iter().map(|r| (r, run.to_owned())));
             outcome(taken, 0, 0)
+        }
+        What::Apply { window, .. } if mode == WriteMode::ReplaceRange => {
+            let before = table.rows.len();
+            table.rows.retain(|(row, _)| !window.contains(&row.ts));
+            let deleted = (before - table.rows.len()) as u64;
+            table.rows.extend(rows.into_iter().map(|r| (r, run.to_owned())));
+            outcome(taken, 0, deleted)
         }
         What::Apply { .. } if mode == WriteMode::Replace => {
             let deleted = table.rows.len() as u64;

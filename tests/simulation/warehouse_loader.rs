@@ -1,5 +1,6 @@
 //! The client of the model warehouse: the steps of the Databricks loader, without its SQL.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -8,9 +9,9 @@ use lakeward::load::{CleanRequest, Cleaned, HistoryEntry, Loader, Reply, Staging
 use lakeward::model::check::CheckLine;
 use lakeward::model::job::{JobName, WriteMode};
 use lakeward::model::manifest::PartColumns;
-use lakeward::model::run::{Outcome, Step};
+use lakeward::model::run::{Outcome, Step, Window};
 use lakeward::model::table::TableName;
-use lakeward::model::watermark::{Life, RunId};
+use lakeward::model::watermark::{Life, Position, RunId};
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
@@ -74,6 +75,7 @@ impl WarehouseLoader {
             Step::Apply => What::Apply {
                 staging: Self::staging_name(work),
                 expected: work.rows(),
+                window: window(&work.plan.window),
             },
         };
         Statement {
@@ -142,6 +144,13 @@ impl WarehouseLoader {
         }
         Self::answered(luck, "fence", ())
     }
+}
+
+/// `> from AND <= to` of whole numbers.
+fn window(window: &Window) -> RangeInclusive<i64> {
+    let number = |p: &Position| p.0.parse::<i64>().expect("positions are numbers");
+    let from = window.from.as_ref().map_or(i64::MIN, |p| number(p) + 1);
+    from..=window.to.as_ref().map_or(i64::MAX, number)
 }
 
 #[async_trait]

@@ -8,8 +8,8 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::command::Project;
 use crate::postgres::Place;
+use crate::project::Project;
 
 /// One row, in the order of the columns that were asked for.
 pub type Row = Vec<Option<String>>;
@@ -32,14 +32,19 @@ pub async fn source_rows(place: &Place, query: &str) -> Vec<Row> {
 }
 
 /// These columns of a target table, sorted, as one reader sees them.
-pub fn target_rows(project: &Project, table: &str, columns: &[&str]) -> Vec<Row> {
-    let seen = read_back(project, table, &["deltalake"]);
-    rows_of(&seen["deltalake"], columns)
+pub async fn target_rows(project: &Project, table: &str, columns: &[&str]) -> Vec<Row> {
+    // The one of them that knows what a workspace's tables make use of.
+    let reader = project.workspace().map_or("deltalake", |_| "duckdb");
+    let seen = read_back(project, table, &[reader]).await;
+    rows_of(&seen[reader], columns)
 }
 
 /// These columns of a target table, which all readers that can must see alike.
-pub fn target_rows_by_all(project: &Project, table: &str, columns: &[&str]) -> Vec<Row> {
-    let seen = read_back(project, table, &["deltalake", "polars", "duckdb"]);
+pub async fn target_rows_by_all(project: &Project, table: &str, columns: &[&str]) -> Vec<Row> {
+    if project.workspace().is_some() {
+        return target_rows(project, table, columns).await;
+    }
+    let seen = read_back(project, table, &["deltalake", "polars", "duckdb"]).await;
     let mut readers = seen.iter().filter(|(_, seen)| seen.get("skipped").is_none());
     let (first, expected) = readers.next().expect("one of them can");
     let expected = rows_of(expected, columns);
@@ -53,7 +58,24 @@ pub fn target_rows_by_all(project: &Project, table: &str, columns: &[&str]) -> V
     expected
 }
 
-fn read_back(project: &Project, table: &str, readers: &[&str]) -> BTreeMap<String, Value> {
+/// Where a reader finds a target.
+async fn place_of(project: &Project, table: &str) -> String {
+    match project.workspace() {
+        None => format!("{}/{}", project.lake(), table.replace('.', "/")),
+        Some(double) => {
+            let full = if table.contains('.') {
+                format!("main.{table}")
+            } else {
+                format!("main.raw.{table}")
+            };
+            let described = double.describe(&full).await;
+            let found = described.unwrap_or_else(|e| panic!("{full} cannot be described: {e:?}"));
+            found.location.expect("a table of the workspace has a folder")
+        }
+    }
+}
+
+async fn read_back(project: &Project, table: &str, readers: &[&str]) -> BTreeMap<String, Value> {
     let python = std::env::var("LAKEWARD_TEST_PYTHON").expect("LAKEWARD_TEST_PYTHON is set: run this by make test");
     let mut command = Command::new(python);
     command
@@ -62,11 +84,13 @@ fn read_back(project: &Project, table: &str, readers: &[&str]) -> BTreeMap<Strin
     for reader in readers {
         command.args(["--reader", reader]);
     }
-    for option in project.reader_options() {
-        command.args(["--option", &option]);
+    if project.workspace().is_none() {
+        for option in project.reader_options() {
+            command.args(["--option", &option]);
+        }
     }
     let output = command
-        .arg(format!("{}/{}", project.lake(), table.replace('.', "/")))
+        .arg(place_of(project, table).await)
         .output()
         .expect("python starts");
     let text = String::from_utf8_lossy(&output.stdout);

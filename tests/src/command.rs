@@ -1,222 +1,16 @@
-//! The real `lakeward` binary in a folder of its own: its configuration, its commands, their end and what they printed.
+//! The real `lakeward` binary, once: how it is started, killed and waited for, its end and what it printed.
 //!
 //! It refuses to judge an exit code: tests do. Two things it judges on every command: that no secret is
 //! printed, and no error logged beside the one that is told.
-//! Neighbours: `postgres` is the source, `both_sides` compares it with the target.
 
 use std::fs::{self, File};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use lakeward::config::{StoreAuth, StoreConfig};
-use lakeward::secrets::{Providers, SecretText};
-use lakeward::store::{self, OpenStore};
-use tempfile::TempDir;
-
-use crate::postgres::Server;
-
-/// The account and the key that every emulator has and that its documentation publishes.
-pub const AZURITE_ACCOUNT: &str = "devstoreaccount1";
-/// See `AZURITE_ACCOUNT`.
-pub const AZURITE_KEY: &str =
-    "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
 /// No command of a test takes as long on the slowest machine; whatever is still alive then hangs.
 const COMMAND_SECONDS_MAX: u64 = 150;
-
-/// Where tables and state go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Destination {
-    /// The project's own folder.
-    Folder,
-    /// A folder of the project's own in the emulator's container.
-    Azurite,
-}
-
-/// A folder with a `lakeward.toml`.
-#[derive(Debug)]
-pub struct Project {
-    dir: TempDir,
-    server: Server,
-    destination: Destination,
-    endpoint: String,
-    remote: String,
-    commands: AtomicUsize,
-}
-
-impl Project {
-    /// An empty one.
-    pub fn new(server: &Server, destination: Destination) -> Self {
-        let endpoint = match destination {
-            Destination::Folder => String::new(),
-            Destination::Azurite => {
-                let url = std::env::var("LAKEWARD_TEST_AZURITE_URL");
-                url.expect("LAKEWARD_TEST_AZURITE_URL is set: run this by make test")
-            }
-        };
-        Self {
-            dir: tempfile::tempdir().expect("a temporary folder"),
-            server: server.clone(),
-            destination,
-            endpoint,
-            remote: format!("{:016x}", rand::random::<u64>()),
-            commands: AtomicUsize::new(0),
-        }
-    }
-
-    /// Its folder.
-    pub fn folder(&self) -> &Path {
-        self.dir.path()
-    }
-
-    /// Where the store is reached, without the account: a proxy may stand there instead.
-    pub fn endpoint(&self) -> &str {
-        &self.endpoint
-    }
-
-    /// Sends every request of the following commands elsewhere.
-    pub fn reach_the_store_at(&mut self, endpoint: &str) {
-        endpoint.clone_into(&mut self.endpoint);
-    }
-
-    /// `[destination]` as the configuration says it.
-    pub fn destination_section(&self) -> String {
-        match self.destination {
-            Destination::Folder => "[destination]\ntype = \"delta\"\npath = \"lake\"\n".to_owned(),
-            Destination::Azurite => format!(
-                "[destination]\ntype = \"delta\"\nurl = \"{}\"\nendpoint = \"{}/{AZURITE_ACCOUNT}\"\naccount = \"{AZURITE_ACCOUNT}\"\n\
-                 allow_http = true\nauth = {{ type = \"account_key\", key = \"${{env:STORE_KEY}}\" }}\n",
-                self.lake(),
-                self.endpoint
-            ),
-        }
-    }
-
-    /// `[connections.shop]` as the configuration says it, for a role whose password is in `SHOP_PASSWORD`.
-    pub fn connection_section(&self, role: &str) -> String {
-        let Server {
-            host,
-            port,
-            database,
-            authority,
-            ..
-        } = &self.server;
-        let tls = match authority {
-            Some(file) => format!("tls = \"verify-full\"\ntls_ca_file = \"{}\"\n", file.display()),
-            None => "tls = \"disable\"\n".to_owned(),
-        };
-        format!(
-            "[connections.shop]\ntype = \"postgres\"\nhost = \"{host}\"\nport = {port}\ndatabase = \"{database}\"\n\
-             username = \"{role}\"\npassword = \"${{env:SHOP_PASSWORD}}\"\n{tls}"
-        )
-    }
-
-    /// Writes the configuration: this destination, the tests' own role, and these jobs.
-    pub fn configure(&self, jobs: &str) {
-        let (destination, connection) = (self.destination_section(), self.connection_section(&self.server.user));
-        self.write(&format!("version = 1\n{destination}{connection}{jobs}"));
-    }
-
-    /// Writes a configuration as it stands.
-    pub fn write(&self, text: &str) {
-        fs::write(self.folder().join("lakeward.toml"), text).expect("the project's folder takes files");
-    }
-
-    /// A folder of tables, as a reader is told it.
-    pub fn lake(&self) -> String {
-        match self.destination {
-            Destination::Folder => self.folder().join("lake").display().to_string(),
-            Destination::Azurite => format!("az://lakeward/{}/lake", self.remote),
-        }
-    }
-
-    /// Where the state is unless the configuration says otherwise.
-    pub fn state_root(&self) -> String {
-        format!("{}-state", self.lake())
-    }
-
-    /// What a reader must be told to reach the store.
-    pub fn reader_options(&self) -> Vec<String> {
-        if self.destination == Destination::Folder {
-            return vec![];
-        }
-        vec![
-            format!("account_name={AZURITE_ACCOUNT}"),
-            format!("account_key={AZURITE_KEY}"),
-            format!("endpoint={}/{AZURITE_ACCOUNT}", self.endpoint),
-            "allow_http=true".to_owned(),
-        ]
-    }
-
-    /// Opens a folder of the project's store, to look at what was written.
-    pub async fn open(&self, url: &str) -> OpenStore {
-        let is_remote = self.destination == Destination::Azurite;
-        let config = StoreConfig {
-            url: url.to_owned(),
-            auth: if is_remote {
-                StoreAuth::AccountKey(SecretText(AZURITE_KEY.into()))
-            } else {
-                StoreAuth::Ambient
-            },
-            endpoint: is_remote.then(|| format!("{}/{AZURITE_ACCOUNT}", self.endpoint)),
-            account: is_remote.then(|| AZURITE_ACCOUNT.to_owned()),
-            region: None,
-            allow_http: is_remote,
-        };
-        store::open(&config, &Providers::new())
-            .await
-            .expect("the project's store")
-    }
-
-    /// Runs a command to its end.
-    pub fn run(&self, arguments: &[&str]) -> Finished {
-        self.start(arguments).wait()
-    }
-
-    /// Runs a command with another password of the source.
-    pub fn run_with_password(&self, password: &str, arguments: &[&str]) -> Finished {
-        self.start_with_password(password, arguments).wait()
-    }
-
-    /// Begins a command.
-    pub fn start(&self, arguments: &[&str]) -> Started {
-        self.start_with_password(&self.server.password, arguments)
-    }
-
-    fn start_with_password(&self, password: &str, arguments: &[&str]) -> Started {
-        let number = self.commands.fetch_add(1, Ordering::Relaxed);
-        let file = |kind: &str| self.folder().join(format!("{number:04}.{kind}"));
-        let (out, err) = (file("out"), file("err"));
-        let create = |path: &Path| File::create(path).expect("the project's folder takes files");
-        let began = Instant::now();
-        let child = Command::new(binary())
-            .args(arguments)
-            .current_dir(self.folder())
-            .env_clear()
-            .env("SHOP_PASSWORD", password)
-            .env("STORE_KEY", AZURITE_KEY)
-            .stdin(Stdio::null())
-            .stdout(create(&out))
-            .stderr(create(&err))
-            .spawn()
-            .expect("the binary starts");
-        let secrets = vec![
-            password.to_owned(),
-            self.server.password.clone(),
-            AZURITE_KEY.to_owned(),
-        ];
-        Started {
-            child,
-            began,
-            line: arguments.join(" "),
-            out,
-            err,
-            secrets,
-        }
-    }
-}
 
 /// `lakeward` as it was built beside the running test.
 fn binary() -> PathBuf {
@@ -246,6 +40,38 @@ pub struct Started {
 }
 
 impl Started {
+    /// Begins a command. What it prints goes into files of that number, and none of the secrets may be among it.
+    pub fn in_folder(
+        folder: &Path,
+        number: usize,
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+        secrets: Vec<String>,
+    ) -> Self {
+        let file = |kind: &str| folder.join(format!("{number:04}.{kind}"));
+        let (out, err) = (file("out"), file("err"));
+        let create = |path: &Path| File::create(path).expect("the project's folder takes files");
+        let began = Instant::now();
+        let child = Command::new(binary())
+            .args(arguments)
+            .current_dir(folder)
+            .env_clear()
+            .envs(variables.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(create(&out))
+            .stderr(create(&err))
+            .spawn()
+            .expect("the binary starts");
+        Self {
+            child,
+            began,
+            line: arguments.join(" "),
+            out,
+            err,
+            secrets,
+        }
+    }
+
     /// Whether it is still at work.
     pub fn is_alive(&mut self) -> bool {
         self.child.try_wait().expect("a child can be asked").is_none()

@@ -7,3 +7,4 @@ pub mod command;
 pub mod counting_proxy;
 pub mod double;
 pub mod postgres;
+pub mod project;

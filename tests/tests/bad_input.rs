@@ -6,8 +6,8 @@
 use std::time::{Duration, Instant};
 
 use lakeward_tests::both_sides::{assert_same, source_rows, target_rows};
-use lakeward_tests::command::{Destination, Project};
 use lakeward_tests::postgres::Place;
+use lakeward_tests::project::{Destination, Project};
 
 const ORDERS: &str = "
     CREATE TABLE {s}.orders (id integer PRIMARY KEY, amount integer, at timestamptz NOT NULL DEFAULT clock_timestamp());
@@ -31,7 +31,11 @@ fn job(place: &Place, keys: &str) -> String {
 async fn goes_on(place: &Place, project: &Project) {
     project.run(&["run"]).done();
     let source = source_rows(place, "SELECT id::text, amount::text FROM {s}.orders").await;
-    assert_same("orders", &target_rows(project, "orders", &["id", "amount"]), &source);
+    assert_same(
+        "orders",
+        &target_rows(project, "orders", &["id", "amount"]).await,
+        &source,
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -77,7 +81,7 @@ async fn a_table_that_is_not_there_or_goes_fails_its_job_and_no_other() {
     // Dropped, and there again with other rows: the target keeps what it has until then.
     place.run("ALTER TABLE {s}.orders RENAME TO away").await;
     project.run(&["run"]).refused(1, &["job orders", "orders"]);
-    assert_eq!(target_rows(&project, "orders", &["id"]).len(), 50);
+    assert_eq!(target_rows(&project, "orders", &["id"]).await.len(), 50);
     place
         .run("ALTER TABLE {s}.away RENAME TO orders; INSERT INTO {s}.orders (id, amount) VALUES (100, 1)")
         .await;
@@ -163,7 +167,11 @@ async fn goes_on_as(place: &Place, project: &Project, password: &str) {
     place.run("INSERT INTO {s}.orders (id, amount) VALUES (200, 1)").await;
     project.run_with_password(password, &["run"]).done();
     let source = source_rows(place, "SELECT id::text, amount::text FROM {s}.orders").await;
-    assert_same("orders", &target_rows(project, "orders", &["id", "amount"]), &source);
+    assert_same(
+        "orders",
+        &target_rows(project, "orders", &["id", "amount"]).await,
+        &source,
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -184,11 +192,11 @@ async fn a_column_whose_type_has_changed_stops_the_job_and_a_full_reload_takes_i
         ),
     ] {
         place.run(&format!("{sql}; {newer}")).await;
-        let before = target_rows(&project, "orders", &["id", "amount"]);
+        let before = target_rows(&project, "orders", &["id", "amount"]).await;
         project
             .run(&["run"])
             .refused(1, &["job orders", "column amount was", texts[0], texts[1]]);
-        assert_eq!(target_rows(&project, "orders", &["id", "amount"]), before);
+        assert_eq!(target_rows(&project, "orders", &["id", "amount"]).await, before);
         project.run(&["reload", "orders", "--full"]).done();
         place.run(newer).await;
         goes_on(&place, &project).await;
@@ -226,5 +234,9 @@ async fn a_server_that_ends_the_session_in_the_middle_of_a_read_is_read_again() 
     let finished = started.wait().done();
     assert!(finished.out.contains("\"retry\""), "it is told: {}", finished.out);
     let source = source_rows(&place, "SELECT id::text, amount::text FROM {s}.orders").await;
-    assert_same("orders", &target_rows(&project, "orders", &["id", "amount"]), &source);
+    assert_same(
+        "orders",
+        &target_rows(&project, "orders", &["id", "amount"]).await,
+        &source,
+    );
 }

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use lakeward_tests::both_sides::{assert_same, source_rows, target_rows};
-use lakeward_tests::command::{Destination, Project};
 use lakeward_tests::postgres::Place;
+use lakeward_tests::project::{Destination, Project};
 
 const TABLE: &str = "
     CREATE TABLE {s}.t (id integer PRIMARY KEY, what text);
@@ -26,7 +26,7 @@ async fn place_and_project(name: &str) -> (Place, Project) {
 async fn goes_on(place: &Place, project: &Project) {
     project.run(&["run"]).done();
     let source = source_rows(place, "SELECT id::text, what FROM {s}.t").await;
-    assert_same("t", &target_rows(project, "t", &["id", "what"]), &source);
+    assert_same("t", &target_rows(project, "t", &["id", "what"]).await, &source);
 }
 
 /// A file system of its own, as small as it must be. It ends with the test.
@@ -90,7 +90,7 @@ async fn a_store_that_takes_no_writes_is_the_users_to_mend() {
     place.run("DELETE FROM {s}.t WHERE id % 2 = 0").await;
     mount.change("ro");
     project.run(&["run"]).refused(1, &["job t", "writing is not allowed"]);
-    assert_eq!(target_rows(&project, "t", &["id"]).len(), 40000);
+    assert_eq!(target_rows(&project, "t", &["id"]).await.len(), 40000);
     mount.change("rw");
     goes_on(&place, &project).await;
     drop(mount);

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use lakeward_tests::both_sides::{assert_same, instant, source_rows, target_rows};
-use lakeward_tests::command::{Destination, Project};
 use lakeward_tests::postgres::Place;
+use lakeward_tests::project::{Destination, Project};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::Value;
@@ -74,7 +74,7 @@ async fn no_row_is_missed_that_a_transaction_held_open_across_the_bound() {
     for (table, query, columns) in sides {
         let source = source_rows(&place, query).await;
         assert!(!source.is_empty());
-        assert_same(table, &target_rows(&project, table, columns), &source);
+        assert_same(table, &target_rows(&project, table, columns).await, &source);
         println!("{table}: {} rows alike", source.len());
     }
     let listed = project.run(&["--json", "runs", "-n", "1000"]).done();

@@ -13,14 +13,18 @@ use lakeward::model::job::JobName;
 use lakeward::model::run::LoadStatus;
 use lakeward::state::StateStore;
 use lakeward_tests::both_sides::{assert_same, instant, source_rows, target_rows};
-use lakeward_tests::command::{Destination, Finished, Project};
+use lakeward_tests::command::Finished;
+use lakeward_tests::double::Double;
 use lakeward_tests::postgres::Place;
+use lakeward_tests::project::{Destination, Project};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::Value;
 
 /// For each of the two stores.
 const KILLS: usize = 30;
+/// For the workspace, where a load takes several statements and a kill meets each of them somewhere else.
+const KILLS_OF_WORKSPACE: usize = 50;
 /// Every so many rounds the victim is a full reload.
 const RELOAD_EVERY: usize = 5;
 /// Half of the kills come at any moment of a run, most of which is planning; the others soon after one of these.
@@ -46,13 +50,25 @@ const TABLES: &str = "
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs LAKEWARD_TEST_POSTGRES_URL: make test"]
 async fn in_a_folder_every_row_is_there_once_whenever_the_process_is_killed() {
-    story("crash_folder", Destination::Folder).await;
+    let place = Place::new("crash_folder").await;
+    let project = Project::new(&place.server, Destination::Folder);
+    story("a folder", place, project, KILLS).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs LAKEWARD_TEST_POSTGRES_URL and LAKEWARD_TEST_AZURITE_URL: make test"]
 async fn in_an_object_store_every_row_is_there_once_whenever_the_process_is_killed() {
-    story("crash_azurite", Destination::Azurite).await;
+    let place = Place::new("crash_azurite").await;
+    let project = Project::new(&place.server, Destination::Azurite);
+    story("an object store", place, project, KILLS).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs LAKEWARD_TEST_POSTGRES_URL, LAKEWARD_TEST_AZURITE_URL and LAKEWARD_TEST_SPARK_URL: make test"]
+async fn in_a_workspace_every_row_is_there_once_whenever_the_process_is_killed() {
+    let place = Place::new("crash_workspace").await;
+    let project = Project::in_workspace(&place.server, Double::with_spark().await).await;
+    story("a workspace", place, project, KILLS_OF_WORKSPACE).await;
 }
 
 /// What was done so far.
@@ -77,10 +93,8 @@ fn number(variable: &str, or: u64) -> u64 {
         .unwrap_or(or)
 }
 
-async fn story(name: &str, destination: Destination) {
-    let place = Place::new(name).await;
+async fn story(name: &str, place: Place, project: Project, kills: usize) {
     place.run(TABLES).await;
-    let project = Project::new(&place.server, destination);
     let s = &place.schema;
     project.configure(&format!(
         "[defaults]\nslice_size = \"1MiB\"\n\
@@ -104,7 +118,7 @@ async fn story(name: &str, destination: Destination) {
         kills: 0,
         escaped: 0,
     };
-    let kills = usize::try_from(number("LAKEWARD_CRASH_KILLS", KILLS as u64)).expect("a number of kills");
+    let kills = usize::try_from(number("LAKEWARD_CRASH_KILLS", kills as u64)).expect("a number of kills");
     let mut round = 0;
     while story.kills < kills {
         assert!(
@@ -260,7 +274,7 @@ impl Story {
         ];
         for (table, query, columns) in sides {
             let source = source_rows(&self.place, query).await;
-            assert_same(table, &target_rows(&self.project, table, columns), &source);
+            assert_same(table, &target_rows(&self.project, table, columns).await, &source);
             println!("{table}: {} rows alike", source.len());
         }
         runs_are_sane(&self.project.run(&["--json", "runs", "-n", "100000"]).done());

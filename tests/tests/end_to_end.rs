@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 
 use futures::TryStreamExt;
 use lakeward_tests::both_sides::{Row, assert_same, instant, source_rows, target_rows, target_rows_by_all};
-use lakeward_tests::command::{Destination, Project};
 use lakeward_tests::counting_proxy::CountingProxy;
+use lakeward_tests::double::Double;
 use lakeward_tests::postgres::Place;
+use lakeward_tests::project::{Destination, Project};
 use serde_json::Value;
 
 /// Requests to the object store for a run that finds no new row.
@@ -57,38 +58,50 @@ fn jobs(s: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs LAKEWARD_TEST_POSTGRES_URL: make test"]
 async fn every_mode_into_a_folder() {
-    every_mode("e2e_folder", Destination::Folder).await;
+    let place = Place::new("e2e_folder").await;
+    let project = Project::new(&place.server, Destination::Folder);
+    every_mode(&place, &project).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs LAKEWARD_TEST_POSTGRES_URL and LAKEWARD_TEST_AZURITE_URL: make test"]
 async fn every_mode_into_an_object_store() {
-    every_mode("e2e_azurite", Destination::Azurite).await;
+    let place = Place::new("e2e_azurite").await;
+    let project = Project::new(&place.server, Destination::Azurite);
+    every_mode(&place, &project).await;
 }
 
-async fn every_mode(name: &str, destination: Destination) {
-    let place = Place::new(name).await;
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs LAKEWARD_TEST_POSTGRES_URL, LAKEWARD_TEST_AZURITE_URL and LAKEWARD_TEST_SPARK_URL: make test"]
+async fn every_mode_into_a_workspace() {
+    let place = Place::new("e2e_workspace").await;
+    let project = Project::in_workspace(&place.server, Double::with_spark().await).await;
+    every_mode(&place, &project).await;
+    let double = project.workspace().expect("it loads into one");
+    assert_eq!(double.violations(), Vec::<String>::new());
+}
+
+async fn every_mode(place: &Place, project: &Project) {
     place.run(TABLES).await;
-    let project = Project::new(&place.server, destination);
     project.configure(&jobs(&place.schema));
     // Two jobs feed one target, and the one that deletes needs it to be there.
     project
         .run(&["run", "orders", "events", "countries", "customers", "prices"])
         .done();
     project.run(&["run", "customers-gone"]).done();
-    let before = prices(&place).await;
-    compare(&place, &project).await;
+    let before = prices(place).await;
+    compare(place, project).await;
     place.run(CHANGES).await;
     project.run(&["run"]).done();
     // Beside a job that rewrites the same files, delete_sync leaves what came after its plan to its next run.
     project.run(&["run", "customers-gone"]).done();
-    compare(&place, &project).await;
-    versions(&place, &project, &before).await;
+    compare(place, project).await;
+    versions(place, project, &before).await;
     // A range again, and everything again: the target stays what it was.
     project.run(&["reload", "orders", "--from", "2000-01-01"]).done();
     project.run(&["reload", "orders", "--full"]).done();
     project.run(&["reload", "events", "--full"]).done();
-    compare(&place, &project).await;
+    compare(place, project).await;
 }
 
 async fn compare(place: &Place, project: &Project) {
@@ -111,7 +124,7 @@ async fn compare(place: &Place, project: &Project) {
     for (table, query, columns) in sides {
         assert_same(
             table,
-            &target_rows_by_all(project, table, columns),
+            &target_rows_by_all(project, table, columns).await,
             &source_rows(place, query).await,
         );
     }
@@ -137,7 +150,7 @@ async fn versions(place: &Place, project: &Project, before: &[Row]) {
         "_lakeward_valid_to",
         "_lakeward_is_current",
     ];
-    let rows = target_rows_by_all(project, "raw.prices", &columns);
+    let rows = target_rows_by_all(project, "raw.prices", &columns).await;
     let is_current = |row: &&Row| row[4].as_deref() == Some("true");
     let current: Vec<Row> = rows.iter().filter(is_current).map(|row| row[..3].to_vec()).collect();
     let now = prices(place).await;
@@ -205,7 +218,7 @@ async fn a_run_without_new_rows_asks_the_store_a_handful_of_times_and_the_loader
         "{of_nothing:?}"
     );
     assert_eq!(before, state_bytes(&project).await, "a run of nothing writes nothing");
-    assert_eq!(target_rows(&project, "lineitem", &["l_orderkey"]).len(), 4000);
+    assert_eq!(target_rows(&project, "lineitem", &["l_orderkey"]).await.len(), 4000);
     assert!(
         before <= STATE_BYTES_MAX,
         "the state of a job with 16 columns has {before} bytes"

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use lakeward_tests::both_sides::{assert_same, source_rows, target_rows};
-use lakeward_tests::command::{Destination, Project};
 use lakeward_tests::postgres::Place;
+use lakeward_tests::project::{Destination, Project};
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs LAKEWARD_TEST_POSTGRES_URL: make test"]
@@ -42,6 +42,6 @@ async fn the_user_may_stop_a_run_and_the_next_one_goes_on() {
     );
     project.run(&["run"]).done();
     let source = source_rows(&place, "SELECT id::text, what FROM {s}.t").await;
-    assert_same("slow", &target_rows(&project, "slow", &["id", "what"]), &source);
+    assert_same("slow", &target_rows(&project, "slow", &["id", "what"]).await, &source);
     project.run(&["runs"]).done();
 }

@@ -5,8 +5,8 @@
 use std::fs;
 
 use lakeward_tests::both_sides::{assert_same, source_rows, target_rows};
-use lakeward_tests::command::{Destination, Project};
 use lakeward_tests::postgres::Place;
+use lakeward_tests::project::{Destination, Project};
 
 /// Appended rows show what is read twice, or not at all.
 async fn loaded(name: &str) -> (Place, Project) {
@@ -34,7 +34,7 @@ fn lose_state(project: &Project) {
     fs::remove_dir_all(project.folder().join("lake-state")).expect("there was a state");
 }
 
-fn is_refused(project: &Project) {
+async fn is_refused(project: &Project) {
     let finished = project.run(&["run"]);
     finished.refused(
         1,
@@ -45,12 +45,16 @@ fn is_refused(project: &Project) {
             "lakeward reload events --full",
         ],
     );
-    assert_eq!(target_rows(project, "events", &["id"]).len(), 40);
+    assert_eq!(target_rows(project, "events", &["id"]).await.len(), 40);
 }
 
 async fn is_whole(place: &Place, project: &Project) {
     let source = source_rows(place, "SELECT id::text, what FROM {s}.events").await;
-    assert_same("events", &target_rows(project, "events", &["id", "what"]), &source);
+    assert_same(
+        "events",
+        &target_rows(project, "events", &["id", "what"]).await,
+        &source,
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -58,8 +62,8 @@ async fn is_whole(place: &Place, project: &Project) {
 async fn lost_state_is_taken_over_from_a_position() {
     let (place, project) = loaded("lost_taken").await;
     lose_state(&project);
-    is_refused(&project);
-    is_refused(&project);
+    is_refused(&project).await;
+    is_refused(&project).await;
     project
         .run(&["run", "events", "--take-over", "--from", "nowhere"])
         .refused(1, &["job events", "'nowhere'", "bigint"]);
@@ -75,7 +79,7 @@ async fn lost_state_is_taken_over_from_a_position() {
 async fn lost_state_is_replaced_by_a_full_reload() {
     let (place, project) = loaded("lost_reloaded").await;
     lose_state(&project);
-    is_refused(&project);
+    is_refused(&project).await;
     project.run(&["reload", "events", "--full"]).done();
     is_whole(&place, &project).await;
     place.run("INSERT INTO {s}.events VALUES (70, 'after')").await;
@@ -88,7 +92,7 @@ async fn lost_state_is_replaced_by_a_full_reload() {
 async fn another_state_does_not_load_a_target_beside_the_first() {
     let (place, project) = loaded("lost_other").await;
     project.configure(&format!("[staging]\npath = \"elsewhere\"\n{}", job(&place)));
-    is_refused(&project);
+    is_refused(&project).await;
     // The first one goes on as if nothing had been.
     project.configure(&job(&place));
     project.run(&["run"]).done();

@@ -21,6 +21,8 @@ use crate::model::run::{Outcome, RunPlan, Step};
 use crate::model::table::{TableName, TableSchema};
 use crate::model::watermark::{Life, RunId, RunNumber};
 
+pub(crate) mod window;
+
 #[cfg(feature = "databricks")]
 pub mod databricks;
 #[cfg(feature = "delta")]
@@ -37,6 +39,12 @@ pub mod files;
 pub trait Loader: Send + Sync + fmt::Debug {
     /// One line each about what a load needs.
     async fn check(&self, targets: &[TableName]) -> Vec<CheckLine>;
+
+    /// Refuses a mode that this destination cannot have. Pure; asked before anything is read.
+    fn takes(&self, mode: WriteMode) -> Result<()> {
+        let _ = mode;
+        Ok(())
+    }
 
     /// Where the parts of a run are written, and what they must carry. Pure.
     fn staging(&self, run: &RunId, target: &TableName) -> Result<StagingPlace>;

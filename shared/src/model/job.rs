@@ -163,16 +163,22 @@ pub enum WriteMode {
     Replace,
     /// By key: new rows are added, changed rows replaced, marked rows deleted.
     Merge,
+    /// By key: new rows are added; a row whose key is there stays as it is.
+    InsertOnly,
     /// By key: a changed row closes its version and opens the next one.
     Scd2,
     /// Rows whose key is gone from the source are deleted or marked; nothing is added.
     DeleteSync,
+    /// The rows of the plan's window become what was read, in one commit. Not for users to write: a range reload of an
+    /// append job is planned so.
+    #[schemars(skip)]
+    ReplaceRange,
 }
 
 impl WriteMode {
     /// Whether rows are found by key.
     pub fn needs_key(self) -> bool {
-        matches!(self, Self::Merge | Self::Scd2 | Self::DeleteSync)
+        matches!(self, Self::Merge | Self::InsertOnly | Self::Scd2 | Self::DeleteSync)
     }
 
     /// The word users write.
@@ -181,8 +187,10 @@ impl WriteMode {
             Self::Append => "append",
             Self::Replace => "replace",
             Self::Merge => "merge",
+            Self::InsertOnly => "insert_only",
             Self::Scd2 => "scd2",
             Self::DeleteSync => "delete_sync",
+            Self::ReplaceRange => "replace_range",
         }
     }
 }

@@ -4,7 +4,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::load::Work;
 use crate::model::job::WriteMode;
 use crate::model::message::{Message, Outgoing};
-use crate::model::run::{LoadStatus, Outcome, ReloadRange, RunDocument, RunKind};
+use crate::model::run::{LoadStatus, Outcome, RunDocument, RunKind};
 use crate::model::watermark::RunId;
 use crate::report::EventKind;
 use crate::state::{JobState, LastRun, Versioned, Written};
@@ -107,7 +107,7 @@ async fn raise(run: &RunDocument, job: &mut Versioned<JobState>, services: &Serv
         next.remember_abandoned(id.run);
     }
     if let RunKind::Reload(reload) = &run.plan.kind
-        && reload.what == ReloadRange::Full
+        && matches!(run.plan.mode, WriteMode::Replace | WriteMode::ReplaceRange)
         && !run.load.steps.is_empty()
     {
         next.reload_owed = Some(reload.clone());

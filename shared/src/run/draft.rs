@@ -1,6 +1,7 @@
 //! Drafts the next run of a job: what the source offers, under the schema contract, into the target.
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::load::window::TargetWindow;
 use crate::model::job::{ConsistencyWish, Contract, Job, WriteMode};
 use crate::model::run::{Claim, LoadRecord, LoadStatus, Reload, ReloadRange, RunDocument, RunKind, RunPlan};
 use crate::model::watermark::RunNumber;
@@ -22,6 +23,16 @@ pub(super) struct Draft {
 pub(super) async fn draft(job: &Job, reload: Option<&Reload>, state: &JobState, services: &Services) -> Result<Draft> {
     let is_full = reload.is_some_and(|r| r.what == ReloadRange::Full);
     let doing = |e: Error| e.while_doing(format!("cannot plan job {}", job.name));
+    if mode(job, reload) == WriteMode::ReplaceRange && state.watermark.position.is_none() {
+        return Err(Error::new(
+            ErrorKind::Unsupported,
+            format!(
+                "cannot reload a range of job {}: nothing of it is loaded yet: run it first",
+                job.name
+            ),
+        ));
+    }
+    services.loader.takes(mode(job, reload)).map_err(doing)?;
     let claim = claim(job, reload, state, services).await?;
     // Before the source is read: what comes into the target from now on may be newer than the keys.
     let target_version = match job.write {
@@ -67,6 +78,12 @@ pub(super) async fn draft(job: &Job, reload: Option<&Reload>, state: &JobState, 
     };
     let mut plan = compose(job, reload, claim, state, planned, agreed, services);
     plan.target_version = target_version;
+    if plan.mode == WriteMode::ReplaceRange
+        && let Err(refused) = TargetWindow::of(&plan)
+    {
+        services.source(&job.connection)?.release(&plan.read).await;
+        return Err(refused.while_doing(format!("cannot plan job {}", job.name)));
+    }
     let notes = plan.notes.clone();
     let load = LoadRecord {
         status,
@@ -107,7 +124,6 @@ fn compose(
     agreed: Agreed,
     services: &Services,
 ) -> RunPlan {
-    let is_full = reload.is_some_and(|r| r.what == ReloadRange::Full);
     let target_name = |source: &Option<String>| {
         source
             .as_ref()
@@ -119,7 +135,7 @@ fn compose(
         planned_from: state.watermark.position.clone(),
         position_after: planned.position_after,
         window: planned.window,
-        mode: if is_full { WriteMode::Replace } else { job.write },
+        mode: mode(job, reload),
         read: planned.read,
         slices: if planned.is_empty { vec![] } else { planned.slices },
         consistency: planned.consistency,
@@ -138,6 +154,15 @@ fn compose(
     }
 }
 
+/// A full reload replaces the target, a range of an append job its range; keyed modes find the rows they know.
+fn mode(job: &Job, reload: Option<&Reload>) -> WriteMode {
+    match (job.write, reload.map(|r| &r.what)) {
+        (_, Some(ReloadRange::Full)) => WriteMode::Replace,
+        (WriteMode::Append, Some(ReloadRange::Range { .. })) => WriteMode::ReplaceRange,
+        (mode, _) => mode,
+    }
+}
+
 fn refuse_nonsense(job: &Job, reload: Option<&Reload>) -> Result<()> {
     let refuse = |text: String| Err(Error::new(ErrorKind::Unsupported, text));
     let name = &job.name;
@@ -152,9 +177,6 @@ fn refuse_nonsense(job: &Job, reload: Option<&Reload>) -> Result<()> {
         )),
         Some(ReloadRange::Full) if job.write == WriteMode::DeleteSync => refuse(format!(
             "cannot reload job {name}: write = \"delete_sync\" reads all keys on every run already"
-        )),
-        Some(ReloadRange::Range { .. }) if job.write == WriteMode::Append => refuse(format!(
-            "cannot reload a range of job {name}: write = \"append\" would add its rows a second time: use --full, or write = \"merge\""
         )),
         Some(ReloadRange::Range { .. }) if job.cursor.is_none() => refuse(format!(
             "cannot reload a range of job {name}: it has no cursor; use --full"

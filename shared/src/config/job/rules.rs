@@ -96,7 +96,7 @@ fn cursor(job: &Job, section: &Section<'_>, findings: &mut Findings<'_>) {
 }
 
 fn write(job: &Job, section: &Section<'_>, findings: &mut Findings<'_>) {
-    let is_versioned = matches!(job.write, WriteMode::Merge | WriteMode::Scd2);
+    let is_versioned = matches!(job.write, WriteMode::Merge | WriteMode::InsertOnly | WriteMode::Scd2);
     let mode = job.write.as_str();
     let mut refuse = |key: &str, text: &str, remedy: &str| section.error(findings, key, text, remedy);
     for (key, is_there) in [
@@ -107,7 +107,7 @@ fn write(job: &Job, section: &Section<'_>, findings: &mut Findings<'_>) {
             refuse(
                 key,
                 &format!("'{key}' means nothing with write = \"{mode}\""),
-                "use write = \"merge\" or \"scd2\", or remove it",
+                "use write = \"merge\", \"insert_only\" or \"scd2\", or remove it",
             );
         }
     }

@@ -11,7 +11,7 @@ use super::render::quote::Object;
 use super::render::scd2::scd2;
 use super::render::sync::sync;
 use super::render::table::create_staging;
-use super::render::{count, count_run, overwrite};
+use super::render::{count, count_run, overwrite, replace_range};
 use super::{Databricks, tagged};
 use crate::error::{Error, ErrorKind, Result};
 use crate::load::{Reply, Work};
@@ -53,7 +53,8 @@ pub(super) fn statement(loader: &Databricks, work: &Work<'_>, step: Step) -> Res
         }
         (Step::Apply, WriteMode::Append) => return Err(Error::bug("append has no step apply in a warehouse")),
         (Step::Apply, WriteMode::Replace) => overwrite(work, &target, &loader.staging_table(work)?)?,
-        (Step::Apply, WriteMode::Merge) => merge(work, &target, &loader.staging_table(work)?)?,
+        (Step::Apply, WriteMode::ReplaceRange) => replace_range(work, &target, &loader.staging_table(work)?)?,
+        (Step::Apply, WriteMode::Merge | WriteMode::InsertOnly) => merge(work, &target, &loader.staging_table(work)?)?,
         (Step::Apply, WriteMode::Scd2) => scd2(work, &target, &loader.staging_table(work)?)?,
         (Step::Apply, WriteMode::DeleteSync) => sync(work, &target, &loader.staging_table(work)?)?,
     };
@@ -104,7 +105,7 @@ fn applied(work: &Work<'_>, rows: &Rows) -> Outcome {
     let counter = |name: &str| rows.count(name).unwrap_or_default();
     let inserted = rows.count("num_inserted_rows");
     match work.plan.mode {
-        WriteMode::Replace => {
+        WriteMode::Replace | WriteMode::ReplaceRange => {
             let rows = inserted.unwrap_or_else(|| work.rows());
             Outcome {
                 rows,

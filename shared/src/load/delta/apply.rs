@@ -12,6 +12,7 @@ use super::merge::{self, Budget, Rows};
 use super::parts::{Part, check_nulls, check_parts};
 use super::place::app_id;
 use super::prepare::{check_columns, claim, columns_for_replace, left_behind, note};
+use super::range::replace_range;
 use super::rows_of_run::rows_of_run;
 use super::table::{Table, Tries, Try};
 use super::upkeep::Upkeep;
@@ -79,17 +80,24 @@ async fn apply_once(
     let (change, outcome) = match work.plan.mode {
         WriteMode::Append => append(&view, work, parts)?,
         WriteMode::Replace => replace(&view, work, parts)?,
-        WriteMode::Merge | WriteMode::Scd2 | WriteMode::DeleteSync => {
+        WriteMode::Merge
+        | WriteMode::InsertOnly
+        | WriteMode::Scd2
+        | WriteMode::DeleteSync
+        | WriteMode::ReplaceRange => {
             check_columns(&view, work)?;
             check_nulls(parts, &view.fields, work)?;
             let now = Fingerprint::of(table, &view).await?;
             let rows = match known.merged.take() {
                 // Whoever wrote first touched neither rows nor columns: what was worked out still holds.
                 Some((then, rows)) if then == now => rows,
+                _ if work.plan.mode == WriteMode::ReplaceRange => {
+                    replace_range(table, &view, work, added(parts), budget).await?
+                }
                 _ => merge::merge(table, &view, work, parts, budget).await?,
             };
             known.merged = Some((now, rows.clone()));
-            by_key(rows)
+            rewritten(rows, work.plan.mode)
         }
     };
     let change = signed(change, work, &known.digest, outcome);
@@ -223,9 +231,14 @@ fn replace(view: &View, work: &Work<'_>, parts: &[Part]) -> Result<(Change, Outc
     Ok((change, outcome))
 }
 
-fn by_key(rows: Rows) -> (Change, Outcome) {
+fn rewritten(rows: Rows, mode: WriteMode) -> (Change, Outcome) {
+    let (operation, parameters) = match mode {
+        WriteMode::ReplaceRange => ("WRITE", BTreeMap::from([("mode".into(), "Overwrite".into())])),
+        _ => ("MERGE", BTreeMap::new()),
+    };
     let change = Change {
-        operation: "MERGE".into(),
+        operation: operation.into(),
+        parameters,
         add: rows.add,
         remove: if rows.remove.is_empty() {
             Removal::Nothing

@@ -39,6 +39,7 @@ mod output;
 mod parts;
 mod place;
 mod prepare;
+mod range;
 mod rows_of_run;
 mod stats;
 mod table;

@@ -85,7 +85,11 @@ impl Files {
 fn supported(mode: WriteMode) -> Result<()> {
     match mode {
         WriteMode::Append | WriteMode::Replace => Ok(()),
-        WriteMode::Merge | WriteMode::Scd2 | WriteMode::DeleteSync => Err(Error::new(
+        WriteMode::Merge
+        | WriteMode::InsertOnly
+        | WriteMode::Scd2
+        | WriteMode::DeleteSync
+        | WriteMode::ReplaceRange => Err(Error::new(
             ErrorKind::Unsupported,
             format!(
                 "cannot write mode '{}' into plain files: use append or replace, or the destination 'delta'",
@@ -106,6 +110,10 @@ impl Loader for Files {
             what: format!("files: {}", self.store),
             verdict,
         }]
+    }
+
+    fn takes(&self, mode: WriteMode) -> Result<()> {
+        supported(mode)
     }
 
     fn staging(&self, run: &RunId, _target: &TableName) -> Result<StagingPlace> {

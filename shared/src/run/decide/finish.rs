@@ -135,13 +135,14 @@ pub fn finish(
     }
 }
 
-/// An empty source empties a replaced target and closes the versions of a whole snapshot; elsewhere nothing happens.
+/// An empty source empties a replaced target or range and closes the versions of a whole snapshot; elsewhere nothing
+/// happens.
 fn zero_rows_mean_something(run: &RunDocument) -> bool {
     let is_whole = run.plan.window.from.is_none() && run.plan.window.to.is_none();
     match run.plan.mode {
-        WriteMode::Replace | WriteMode::DeleteSync => true,
+        WriteMode::Replace | WriteMode::ReplaceRange | WriteMode::DeleteSync => true,
         WriteMode::Scd2 => is_whole,
-        WriteMode::Append | WriteMode::Merge => false,
+        WriteMode::Append | WriteMode::Merge | WriteMode::InsertOnly => false,
     }
 }
 

@@ -1,4 +1,4 @@
-//! merge: by key, rows are added, changed and deleted in one statement.
+//! merge: by key, rows are added, changed and deleted in one statement; `insert_only`: only added.
 //!
 //! A row that says the same stays as it is, so that a second send changes nothing. It refuses to go back (rule 15): a row
 //! of a later run of this job stays, and with `order_by` a newer one.
@@ -9,6 +9,7 @@ use super::source::{IS_ROW, differs, guarded, is_deleted, is_stale, names, newes
 use crate::error::Result;
 use crate::load::Work;
 use crate::load::databricks::columns::lineage;
+use crate::model::job::WriteMode;
 use crate::model::table::LINEAGE_RUN;
 
 /// One MERGE by key.
@@ -21,10 +22,11 @@ pub(in super::super) fn merge(work: &Work<'_>, target: &Object, staging: &Object
     let deleted = is_deleted(work, "s")?;
     let lineage = lineage(work);
     let mut clauses = Vec::new();
-    if let Some(deleted) = &deleted {
+    let changes = work.plan.mode == WriteMode::Merge;
+    if let Some(deleted) = deleted.as_ref().filter(|_| changes) {
         clauses.push(format!("WHEN MATCHED AND NOT {stale} AND {deleted} THEN DELETE"));
     }
-    if let Some(differs) = differs(work, "t", "s")? {
+    if let Some(differs) = differs(work, "t", "s")?.filter(|_| changes) {
         let mut set: Vec<String> = values(work)?.iter().map(|v| format!("t.{v} = s.{v}")).collect();
         for (name, value) in &lineage {
             set.push(format!("t.{} = {value}", identifier(name)?));

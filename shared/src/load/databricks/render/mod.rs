@@ -14,7 +14,7 @@ mod source;
 pub(super) mod sync;
 pub(super) mod table;
 
-pub(super) use source::overwrite;
+pub(super) use source::{overwrite, replace_range};
 
 use crate::error::Result;
 use crate::model::table::LINEAGE_RUN;

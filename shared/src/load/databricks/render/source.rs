@@ -4,10 +4,11 @@
 //! OVERWRITE empties its target. So the rows are joined from the left to a one-row relation that counts; that side of
 //! the join is always evaluated. It refuses to trust that a staging table is the one that was filled.
 
-use super::quote::{Object, identifier, literal};
+use super::quote::{Object, ddl_type, identifier, literal};
 use crate::error::Result;
 use crate::load::Work;
 use crate::load::databricks::columns::lineage;
+use crate::load::window::TargetWindow;
 
 /// True for every row that comes from the staging table: the guard's own row has NULL here.
 pub(super) const IS_ROW: &str = "`_lakeward_is_row`";
@@ -38,6 +39,37 @@ pub(super) fn guarded(work: &Work<'_>, staging: &Object, rows: &str) -> String {
 
 /// The target becomes what was staged, in one commit. Grants, tags, comments and history stay.
 pub(in super::super) fn overwrite(work: &Work<'_>, target: &Object, staging: &Object) -> Result<String> {
+    Ok(format!(
+        "INSERT OVERWRITE {} BY NAME\n{}",
+        target.sql,
+        all_that_was_staged(work, staging)?
+    ))
+}
+
+/// The rows of the plan's window become what was staged, in one commit.
+pub(in super::super) fn replace_range(work: &Work<'_>, target: &Object, staging: &Object) -> Result<String> {
+    let window = TargetWindow::of(work.plan)?;
+    let (column, kind) = (identifier(&window.column)?, ddl_type(&window.column_type)?);
+    let end = |text: &Option<String>, operator: &str| {
+        let text = text.as_ref()?;
+        Some(format!("{column} {operator} CAST({} AS {kind})", literal(text)))
+    };
+    let mut ends: Vec<String> = end(&window.after, ">")
+        .into_iter()
+        .chain(end(&window.until, "<="))
+        .collect();
+    if ends.is_empty() {
+        ends.push(format!("{column} IS NOT NULL"));
+    }
+    Ok(format!(
+        "INSERT INTO {} BY NAME REPLACE WHERE {}\n{}",
+        target.sql,
+        ends.join(" AND "),
+        all_that_was_staged(work, staging)?
+    ))
+}
+
+fn all_that_was_staged(work: &Work<'_>, staging: &Object) -> Result<String> {
     let mut columns = Vec::new();
     for column in &work.plan.schema.columns {
         columns.push(format!("s.{}", identifier(&column.name)?));
@@ -54,11 +86,7 @@ pub(in super::super) fn overwrite(work: &Work<'_>, target: &Object, staging: &Ob
             staging.sql
         ),
     };
-    Ok(format!(
-        "INSERT OVERWRITE {} BY NAME\nSELECT {}\n{from}",
-        target.sql,
-        columns.join(",\n  ")
-    ))
+    Ok(format!("SELECT {}\n{from}", columns.join(",\n  ")))
 }
 
 /// One row a key: the greatest of `order_by`, then of the cursor; the rest is settled by a hash, so that a second send

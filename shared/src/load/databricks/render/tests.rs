@@ -11,6 +11,7 @@ use crate::load::databricks::columns::lineage;
 use crate::load::databricks::tests::fixture::{files, plan, run_id, work};
 use crate::model::job::{Lineage, MissingRows, WriteMode};
 use crate::model::run::RunPlan;
+use crate::model::watermark::Position;
 
 fn target() -> Object {
     Object::new("main", "raw", "orders").unwrap()
@@ -71,6 +72,26 @@ fn a_replace_is_one_overwrite_that_counts_what_it_reads() {
 #[test]
 fn a_replace_by_nothing_fails_if_something_was_staged() {
     insta::assert_snapshot!(shown(&plan(WriteMode::Replace), 0, |w| overwrite(
+        w,
+        &target(),
+        &staging()
+    )));
+}
+
+#[test]
+fn a_range_is_replaced_by_what_was_read_again() {
+    let mut plan = plan(WriteMode::ReplaceRange);
+    plan.window.from = Some(Position("2026-04-01 00:00:00".into()));
+    insta::assert_snapshot!(shown(&plan, 2, |w| replace_range(w, &target(), &staging())));
+    plan.read.cursor = None;
+    let (run, files) = (run_id(), []);
+    let refused = replace_range(&work(&run, &plan, &files), &target(), &staging());
+    assert!(refused.unwrap_err().chain().contains("--full"));
+}
+
+#[test]
+fn insert_only_leaves_what_is_there() {
+    insta::assert_snapshot!(shown(&plan(WriteMode::InsertOnly), 2, |w| merge(
         w,
         &target(),
         &staging()

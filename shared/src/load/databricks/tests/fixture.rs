@@ -32,8 +32,8 @@ pub(in crate::load::databricks) fn plan(mode: WriteMode) -> RunPlan {
             column("is_deleted", ColumnType::Boolean, true),
         ],
     };
-    let is_keyed = matches!(mode, WriteMode::Merge | WriteMode::Scd2);
-    let has_window = matches!(mode, WriteMode::Append | WriteMode::Merge);
+    let is_keyed = matches!(mode, WriteMode::Merge | WriteMode::InsertOnly | WriteMode::Scd2);
+    let has_window = matches!(mode, WriteMode::Append | WriteMode::Merge | WriteMode::ReplaceRange);
     RunPlan {
         kind: RunKind::Regular,
         planned_from: None,

@@ -62,6 +62,10 @@ impl<'a> Judge<'a> {
             }
             (WriteMode::DeleteSync, _) => Ok(Vec::new()),
             (WriteMode::Scd2, _) => self.version(staged, rows, met).await,
+            (WriteMode::InsertOnly, _) => {
+                met.iter().for_each(|m| staged.slots[m.slot as usize].fate = Fate::Same);
+                Ok(Vec::new())
+            }
             _ => self.update(staged, rows, met).await,
         }
     }

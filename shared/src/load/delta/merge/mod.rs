@@ -58,7 +58,8 @@ pub(super) async fn merge(table: &Table, view: &View, work: &Work<'_>, parts: &[
     let shape = Shape::of(view, work)?;
     let parts: Vec<&Part> = parts.iter().filter(|p| p.file.rows > 0).collect();
     let mut targets = target::candidates(table, view, &shape, &parts).await?;
-    if targets.is_empty() && shape.mode == WriteMode::Merge && are_new(table, &shape, &parts, budget).await? {
+    let adds = matches!(shape.mode, WriteMode::Merge | WriteMode::InsertOnly);
+    if targets.is_empty() && adds && are_new(table, &shape, &parts, budget).await? {
         return Ok(as_staged(&parts, work));
     }
     let output = Output::new(

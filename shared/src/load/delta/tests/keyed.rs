@@ -4,6 +4,7 @@ use super::*;
 use crate::error::ErrorKind;
 use crate::load::delta::columns::{IS_CURRENT, VALID_FROM, VALID_TO};
 use crate::model::run::Cursor;
+use crate::model::watermark::Position;
 
 /// Also `at` bigint (`order_by`) and `gone` boolean (`hard_delete`).
 fn marked_plan(mode: WriteMode) -> RunPlan {
@@ -50,6 +51,64 @@ async fn a_merge_updates_inserts_and_leaves_equal_rows_alone() {
             "4|d|orders/life1/000002"
         ]
     );
+}
+
+#[tokio::test]
+async fn insert_only_adds_new_keys_and_touches_nothing_else() {
+    let world = World::new();
+    let mut plan = marked_plan(WriteMode::InsertOnly);
+    let before = [marked(&[(1, "a", 1, false), (2, "b", 1, false)])];
+    world.load(&run("orders", 1), &plan, &before).await.unwrap();
+    let staged = [marked(&[
+        (2, "B", 9, false),
+        (3, "c", 1, false),
+        (3, "C", 2, false),
+        (4, "d", 1, true),
+    ])];
+    let outcome = world.load(&run("orders", 2), &plan, &staged).await.unwrap();
+    assert_eq!(
+        (outcome.rows, outcome.inserted, outcome.updated, outcome.deleted),
+        (4, 1, 0, 0)
+    );
+    plan.hard_delete = None;
+    assert_eq!(world.rows_at(&plan, None, &["id", "v"]).await, ["1|a", "2|b", "3|C"]);
+}
+
+#[tokio::test]
+async fn a_range_is_replaced_and_the_rest_stays() {
+    let world = World::new();
+    let mut first = plan(WriteMode::Append);
+    first.read.cursor = Some(Cursor {
+        column: "id".into(),
+        source_type: "bigint".into(),
+    });
+    let load = |n, rows: &[(i64, &str)], plan: RunPlan| {
+        let parts = [super::rows(rows)];
+        let run = run("orders", n);
+        let world = &world;
+        async move { world.load(&run, &plan, &parts).await.unwrap() }
+    };
+    load(1, &[(1, "a"), (2, "b"), (3, "c")], first.clone()).await;
+    load(2, &[(4, "d"), (5, "e")], first.clone()).await;
+    let mut again = first.clone();
+    again.mode = WriteMode::ReplaceRange;
+    again.window.from = Some(Position("1".into()));
+    again.window.to = Some(Position("4".into()));
+    let outcome = load(3, &[(2, "B"), (4, "D")], again.clone()).await;
+    assert_eq!((outcome.inserted, outcome.deleted), (2, 3));
+    let rows = world.rows_at(&first, None, &["id", "v", LINEAGE_RUN]).await;
+    let expected = [
+        "1|a|orders/life1/000001",
+        "2|B|orders/life1/000003",
+        "4|D|orders/life1/000003",
+        "5|e|orders/life1/000002",
+    ];
+    assert_eq!(rows, expected);
+    // Sent again it changes nothing; with nothing to read, the range is emptied.
+    load(3, &[(2, "B"), (4, "D")], again.clone()).await;
+    assert_eq!(world.rows_at(&first, None, &["id", "v", LINEAGE_RUN]).await, expected);
+    load(4, &[], again).await;
+    assert_eq!(world.rows_at(&first, None, &["id"]).await, ["1", "5"]);
 }
 
 #[tokio::test]

@@ -1,0 +1,230 @@
+//! A folder with a `lakeward.toml` of its own: where it loads to, and the commands that run in it.
+//!
+//! Neighbours: `command` is a run of the binary, `postgres` the source, `both_sides` compares it with the target.
+
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use lakeward::config::{StoreAuth, StoreConfig};
+use lakeward::secrets::{Providers, SecretText};
+use lakeward::store::{self, OpenStore};
+use tempfile::TempDir;
+
+use crate::command::{Finished, Started};
+use crate::double::{Double, TOKEN, WAREHOUSE};
+use crate::postgres::Server;
+
+/// The account and the key that every emulator has and that its documentation publishes.
+pub const AZURITE_ACCOUNT: &str = "devstoreaccount1";
+/// See `AZURITE_ACCOUNT`.
+pub const AZURITE_KEY: &str =
+    "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
+
+/// Where tables and state go.
+#[derive(Debug)]
+pub enum Destination {
+    /// The project's own folder.
+    Folder,
+    /// A folder of the project's own in the emulator's container.
+    Azurite,
+    /// A double of a workspace; parts and state in the emulator's container.
+    Databricks(Double),
+}
+
+/// A folder with a `lakeward.toml`.
+#[derive(Debug)]
+pub struct Project {
+    dir: TempDir,
+    server: Server,
+    destination: Destination,
+    endpoint: String,
+    remote: String,
+    commands: AtomicUsize,
+}
+
+impl Project {
+    /// An empty one.
+    pub fn new(server: &Server, destination: Destination) -> Self {
+        let endpoint = match &destination {
+            Destination::Folder => String::new(),
+            Destination::Azurite | Destination::Databricks(_) => {
+                let url = std::env::var("LAKEWARD_TEST_AZURITE_URL");
+                url.expect("LAKEWARD_TEST_AZURITE_URL is set: run this by make test")
+            }
+        };
+        Self {
+            dir: tempfile::tempdir().expect("a temporary folder"),
+            server: server.clone(),
+            destination,
+            endpoint,
+            remote: format!("{:016x}", rand::random::<u64>()),
+            commands: AtomicUsize::new(0),
+        }
+    }
+
+    /// Its folder.
+    pub fn folder(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Where the store is reached, without the account: a proxy may stand there instead.
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    /// Sends every request of the following commands elsewhere.
+    pub fn reach_the_store_at(&mut self, endpoint: &str) {
+        endpoint.clone_into(&mut self.endpoint);
+    }
+
+    /// A project that loads into a double, which reads what the project stages.
+    pub async fn in_workspace(server: &Server, double: Double) -> Self {
+        let project = Self::new(server, Destination::Databricks(double));
+        let opened = project.open(&project.state_root()).await;
+        let url = format!(
+            "abfss://lakeward@{AZURITE_ACCOUNT}.dfs.core.windows.net/{}",
+            opened.root
+        );
+        let double = project.workspace().expect("it is where the project loads to");
+        double.add_location("stage", &url, opened.store, opened.root.as_ref());
+        project
+    }
+
+    /// The workspace, if it loads into one.
+    pub fn workspace(&self) -> Option<&Double> {
+        match &self.destination {
+            Destination::Databricks(double) => Some(double),
+            Destination::Folder | Destination::Azurite => None,
+        }
+    }
+
+    fn is_remote(&self) -> bool {
+        !matches!(self.destination, Destination::Folder)
+    }
+
+    /// `[destination]`, and `[staging]` where it needs one, as the configuration says it.
+    pub fn destination_section(&self) -> String {
+        match &self.destination {
+            Destination::Folder => "[destination]\ntype = \"delta\"\npath = \"lake\"\n".to_owned(),
+            Destination::Azurite => format!("[destination]\ntype = \"delta\"\n{}", self.store(&self.lake())),
+            Destination::Databricks(double) => format!(
+                "[destination]\ntype = \"databricks\"\nhost = \"{}\"\nallow_http = true\nwarehouse = \"{WAREHOUSE}\"\n\
+                 catalog = \"main\"\nschema = \"raw\"\nauth = {{ type = \"token\", token = \"${{env:WORKSPACE_TOKEN}}\" }}\n[staging]\n{}",
+                double.url(),
+                self.store(&self.state_root())
+            ),
+        }
+    }
+
+    fn store(&self, url: &str) -> String {
+        format!(
+            "url = \"{url}\"\nendpoint = \"{}/{AZURITE_ACCOUNT}\"\naccount = \"{AZURITE_ACCOUNT}\"\n\
+             allow_http = true\nauth = {{ type = \"account_key\", key = \"${{env:STORE_KEY}}\" }}\n",
+            self.endpoint
+        )
+    }
+
+    /// `[connections.shop]` as the configuration says it, for a role whose password is in `SHOP_PASSWORD`.
+    pub fn connection_section(&self, role: &str) -> String {
+        let Server {
+            host,
+            port,
+            database,
+            authority,
+            ..
+        } = &self.server;
+        let tls = match authority {
+            Some(file) => format!("tls = \"verify-full\"\ntls_ca_file = \"{}\"\n", file.display()),
+            None => "tls = \"disable\"\n".to_owned(),
+        };
+        format!(
+            "[connections.shop]\ntype = \"postgres\"\nhost = \"{host}\"\nport = {port}\ndatabase = \"{database}\"\n\
+             username = \"{role}\"\npassword = \"${{env:SHOP_PASSWORD}}\"\n{tls}"
+        )
+    }
+
+    /// Writes the configuration: this destination, the tests' own role, and these jobs.
+    pub fn configure(&self, jobs: &str) {
+        let (destination, connection) = (self.destination_section(), self.connection_section(&self.server.user));
+        self.write(&format!("version = 1\n{destination}{connection}{jobs}"));
+    }
+
+    /// Writes a configuration as it stands.
+    pub fn write(&self, text: &str) {
+        fs::write(self.folder().join("lakeward.toml"), text).expect("the project's folder takes files");
+    }
+
+    /// A folder of tables, as a reader is told it.
+    pub fn lake(&self) -> String {
+        match &self.destination {
+            Destination::Folder => self.folder().join("lake").display().to_string(),
+            Destination::Azurite | Destination::Databricks(_) => format!("az://lakeward/{}/lake", self.remote),
+        }
+    }
+
+    /// Where the state is unless the configuration says otherwise.
+    pub fn state_root(&self) -> String {
+        format!("{}-state", self.lake())
+    }
+
+    /// What a reader must be told to reach the store.
+    pub fn reader_options(&self) -> Vec<String> {
+        if !self.is_remote() {
+            return vec![];
+        }
+        vec![
+            format!("account_name={AZURITE_ACCOUNT}"),
+            format!("account_key={AZURITE_KEY}"),
+            format!("endpoint={}/{AZURITE_ACCOUNT}", self.endpoint),
+            "allow_http=true".to_owned(),
+        ]
+    }
+
+    /// Opens a folder of the project's store, to look at what was written.
+    pub async fn open(&self, url: &str) -> OpenStore {
+        let is_remote = self.is_remote();
+        let config = StoreConfig {
+            url: url.to_owned(),
+            auth: if is_remote {
+                StoreAuth::AccountKey(SecretText(AZURITE_KEY.into()))
+            } else {
+                StoreAuth::Ambient
+            },
+            endpoint: is_remote.then(|| format!("{}/{AZURITE_ACCOUNT}", self.endpoint)),
+            account: is_remote.then(|| AZURITE_ACCOUNT.to_owned()),
+            region: None,
+            allow_http: is_remote,
+        };
+        store::open(&config, &Providers::new())
+            .await
+            .expect("the project's store")
+    }
+
+    /// Runs a command to its end.
+    pub fn run(&self, arguments: &[&str]) -> Finished {
+        self.start(arguments).wait()
+    }
+
+    /// Runs a command with another password of the source.
+    pub fn run_with_password(&self, password: &str, arguments: &[&str]) -> Finished {
+        self.start_with_password(password, arguments).wait()
+    }
+
+    /// Begins a command.
+    pub fn start(&self, arguments: &[&str]) -> Started {
+        self.start_with_password(&self.server.password, arguments)
+    }
+
+    fn start_with_password(&self, password: &str, arguments: &[&str]) -> Started {
+        let number = self.commands.fetch_add(1, Ordering::Relaxed);
+        let variables = [
+            ("SHOP_PASSWORD", password),
+            ("STORE_KEY", AZURITE_KEY),
+            ("WORKSPACE_TOKEN", TOKEN),
+        ];
+        let mut secrets: Vec<String> = variables.iter().map(|(_, secret)| (*secret).to_owned()).collect();
+        secrets.push(self.server.password.clone());
+        Started::in_folder(self.folder(), number, arguments, &variables, secrets)
+    }
+}
