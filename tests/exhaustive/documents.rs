@@ -20,6 +20,7 @@ impl World {
             LoadStatus::Abandoned,
         ];
         let record = |(step, sends, statement, is_done): &(Step, u32, Option<usize>, bool)| StepRecord {
+            sent_at: None,
             step: *step,
             sends: *sends,
             statement: statement.map(|s| s.to_string()),
@@ -30,6 +31,7 @@ impl World {
             staging: load.staging.map(|s| s.to_string()),
             steps: load.steps.iter().map(record).collect(),
             reason: None,
+            ..LoadRecord::default()
         };
         let id = RunId {
             job: JobName::parse("job").expect("a name"),

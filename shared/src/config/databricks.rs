@@ -1,10 +1,12 @@
 //! `[destination] type = "databricks"` → [`DatabricksConfig`], and the keys of `[staging]` that are about it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::file::{DatabricksAuthFile, DatabricksFile};
 use super::problem::Findings;
 use super::section::Section;
+use super::value;
 use crate::secrets::SecretText;
 
 /// Before a warehouse's id in its HTTP path.
@@ -33,6 +35,10 @@ pub struct DatabricksConfig {
     pub table_tags: BTreeMap<String, String>,
     /// The staging place as the warehouse spells it, where that does not follow from its URL: a volume's path.
     pub copy_from: Option<String>,
+    /// What an hour of the warehouse costs.
+    pub price_per_hour: Option<f64>,
+    /// Loads begin at whole multiples of this.
+    pub load_window: Option<Duration>,
     /// The storage credential that COPY INTO names; `None`: an external location or a volume covers the place.
     pub copy_credential: Option<String>,
 }
@@ -129,6 +135,8 @@ pub(super) fn destination(
         cluster_by_auto: file.cluster_by.is_some(),
         table_properties: file.table_properties.unwrap_or_default(),
         table_tags: file.table_tags.unwrap_or_default(),
+        price_per_hour: file.price_per_hour,
+        load_window: file.load_window.and_then(|text| value::duration(&text).ok()),
         copy_from: None,
         copy_credential: None,
     })
@@ -324,7 +332,7 @@ mod tests {
             "remove one of them",
         );
         refused(&workspace("staging_schema = 'a.b'"), STAGING, "no name of one part");
-        refused(&workspace("load_window = '15m'"), STAGING, "not in this version");
+        refused(&workspace("load_window = '15'"), STAGING, "write 30s");
         refused(
             &workspace(""),
             &format!("{STAGING}copy_credential = 'sas'\n"),

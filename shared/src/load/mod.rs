@@ -40,6 +40,23 @@ pub trait Loader: Send + Sync + fmt::Debug {
     /// One line each about what a load needs.
     async fn check(&self, targets: &[TableName]) -> Vec<CheckLine>;
 
+    /// What loading is paid for by time; `None` where this process does it.
+    fn compute(&self) -> Option<Compute> {
+        None
+    }
+
+    /// How many statements this process sent for a run since it was last asked.
+    fn take_statements(&self, run: &RunId) -> u64 {
+        let _ = run;
+        0
+    }
+
+    /// The statements that a run would send, for people; none where loading is no matter of statements.
+    async fn preview(&self, run: &RunId, plan: &RunPlan) -> Result<Vec<String>> {
+        let _ = (run, plan);
+        Ok(Vec::new())
+    }
+
     /// Refuses a mode that this destination cannot have. Pure; asked before anything is read.
     fn takes(&self, mode: WriteMode) -> Result<()> {
         let _ = mode;
@@ -84,6 +101,15 @@ pub trait Loader: Send + Sync + fmt::Debug {
 
     /// The newest commits of a target, newest first, for people.
     async fn history(&self, target: &TableName, limit: usize) -> Result<Vec<HistoryEntry>>;
+}
+
+/// Compute of a destination that is billed while it is awake.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Compute {
+    /// What an hour of it costs, in whatever currency the user thinks.
+    pub price_per_hour: Option<f64>,
+    /// All loads wait for the next whole multiple of this.
+    pub load_window: Option<Duration>,
 }
 
 /// One run as a loader sees it.

@@ -1,6 +1,7 @@
 //! The step from one watermark to the next: what was planned (never changes) and how far its load has come.
 
 use std::fmt;
+use std::ops::AddAssign;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -286,6 +287,34 @@ pub struct LoadRecord {
     /// Why it was given up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// What its statements took so far.
+    #[serde(default, skip_serializing_if = "Effort::is_nothing")]
+    pub effort: Effort,
+}
+
+/// What a run took of a destination that is billed by time. For people; no rule reads it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub struct Effort {
+    /// Statements that were sent.
+    pub statements: u64,
+    /// How long they were under way, as their sender saw it: queueing and the pauses between two looks included.
+    pub busy_ms: u64,
+}
+
+impl AddAssign for Effort {
+    fn add_assign(&mut self, other: Self) {
+        self.statements += other.statements;
+        self.busy_ms += other.busy_ms;
+    }
+}
+
+impl Effort {
+    /// Nothing was asked of the destination.
+    #[must_use]
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+    pub fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// `open → committed | abandoning → abandoned`.
@@ -332,6 +361,9 @@ pub struct StepRecord {
     pub step: Step,
     /// How often the right to send it was taken, each time by a compare-and-set of its own.
     pub sends: u32,
+    /// When that right was last taken, by the sender's clock. For people; no rule reads it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sent_at: Option<DateTime<Utc>>,
     /// The statement that the newest answered send became.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub statement: Option<String>,

@@ -99,6 +99,7 @@ async fn raise(run: &RunDocument, job: &mut Versioned<JobState>, services: &Serv
         loaded: Outcome::default(),
         load_ms: 0,
         abandoned: Some(reason.clone()),
+        price_per_hour: services.loader.compute().and_then(|c| c.price_per_hour),
     };
     services.state.create_result(&result(run, ending)).await?;
     let mut next = job.value.clone();

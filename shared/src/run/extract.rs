@@ -11,6 +11,7 @@ use crate::stage::StageRequest;
 use crate::state::Written;
 
 use super::Services;
+use super::load_window;
 use super::staged::{Staged, slice_of};
 
 /// One `Extract`: a sealed slice, and what follows from it: its rest, or `Finish` when all is sealed.
@@ -46,7 +47,7 @@ pub(super) async fn extract(
         ]);
     }
     Ok(if Staged::is_complete(&services.state, &run).await? {
-        vec![Message::Finish { run: id.clone() }.into()]
+        vec![load_window::finish(&run, services).await?]
     } else {
         vec![]
     })

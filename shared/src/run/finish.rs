@@ -10,19 +10,24 @@ use crate::error::{Error, ErrorKind, Result, Retry};
 use crate::load::{Reply, Work};
 use crate::model::manifest::StagedFile;
 use crate::model::message::{Message, Outgoing};
-use crate::model::run::{LoadStatus, Outcome, RunDocument, Step};
+use crate::model::run::{Effort, LoadStatus, Outcome, RunDocument, Step};
 use crate::model::watermark::RunId;
 use crate::report::EventKind;
-use crate::state::{JobState, LastRun, Lease, Versioned, Written};
+use crate::state::{JobState, Lease, Versioned, Written};
 
 use super::Services;
 use super::decide::{FinishAction, FinishCall, Pending, ReplySeen, Rule, finish as decide};
 use super::lease;
-use super::record::{Ending, record, result};
+use super::record::record;
 use super::staged::Staged;
 
-/// A statement that runs is asked after this often; polling must not cost function time.
-const POLL_AFTER: Duration = Duration::from_secs(2);
+mod tail;
+
+/// Between two looks at a statement lies half the time that it has run, within these: a short one is not waited for, a
+/// long one is not asked after often; polling must not cost function time.
+const POLL_MIN: Duration = Duration::from_millis(500);
+/// See `POLL_MIN`.
+const POLL_MAX: Duration = Duration::from_secs(5);
 
 /// One `Finish`. Returns itself with a delay while a statement runs, `Abandon` when the run is being given up.
 pub(super) async fn finish(id: &RunId, services: &Services) -> Result<Vec<Outgoing>> {
@@ -51,6 +56,7 @@ pub(super) async fn finish(id: &RunId, services: &Services) -> Result<Vec<Outgoi
         job,
         call: FinishCall::default(),
         lease: None,
+        spent: Effort::default(),
         began: Instant::now(),
     };
     loading.drive().await
@@ -66,6 +72,8 @@ struct Loading<'a> {
     job: Versioned<JobState>,
     call: FinishCall,
     lease: Option<Versioned<Lease>>,
+    /// Of this call, as far as it is not in the run's document.
+    spent: Effort,
     began: Instant,
 }
 
@@ -126,11 +134,15 @@ impl Loading<'_> {
     }
 
     fn later(&self) -> Outgoing {
+        let sent_at = self.run.value.load.steps.iter().filter(|r| r.outcome.is_none());
+        let sent_at = sent_at.filter_map(|r| r.sent_at).next_back();
+        let now = self.services.clock.now();
+        let runs_for = sent_at.and_then(|sent| now.signed_duration_since(sent).to_std().ok());
         Outgoing {
             message: Message::Finish {
                 run: self.run.value.id.clone(),
             },
-            delay: POLL_AFTER,
+            delay: (runs_for.unwrap_or_default() / 2).clamp(POLL_MIN, POLL_MAX),
         }
     }
 
@@ -151,15 +163,21 @@ impl Loading<'_> {
 
     async fn act(&mut self, action: FinishAction) -> Result<()> {
         let loader = &self.services.loader;
+        let began = Instant::now();
         match action {
             FinishAction::Prepare => {
-                loader.prepare(&self.work()).await.map_err(cannot_be_prepared)?;
+                let prepared = loader.prepare(&self.work()).await;
+                self.spend(began.elapsed());
+                prepared.map_err(cannot_be_prepared)?;
                 self.call.is_prepared = true;
             }
             FinishAction::Intend(step) => self.intend(step).await?,
             FinishAction::Send(step) => self.send(step).await?,
             FinishAction::Poll(step, statement) => {
                 let reply = loader.observe(&self.work(), step, &statement).await;
+                if !matches!(reply, Ok(Reply::Running(_))) {
+                    self.spend_on(step);
+                }
                 let reply = self.answered(step, reply).await?;
                 self.heard(step, &reply);
             }
@@ -173,14 +191,19 @@ impl Loading<'_> {
             FinishAction::RecordOutcome(step, outcome) => {
                 self.change(|load| record(load, step).outcome = Some(outcome)).await?;
             }
-            FinishAction::Belt => self.belt().await?,
+            FinishAction::Belt => {
+                self.belt().await?;
+                self.spend(began.elapsed());
+            }
             FinishAction::Commit(last) => self.commit(last).await?,
             FinishAction::DropStaging => {
                 loader.drop_staging(&self.work()).await?;
+                self.spend(began.elapsed());
                 self.call.is_dropped = true;
             }
             FinishAction::Fence => {
                 loader.fence(&self.work()).await?;
+                self.spend(began.elapsed());
                 self.call.is_fenced = true;
             }
             FinishAction::MoveWatermark => {
@@ -204,10 +227,12 @@ impl Loading<'_> {
             true => self.services.ids.short(),
             false => "same".to_owned(),
         };
+        let now = self.services.clock.now();
         let won = self
             .change(|load| {
                 let entry = record(load, step);
                 entry.sends += 1;
+                entry.sent_at = Some(now);
                 entry.statement = None;
                 if step == Step::CreateStaging {
                     load.staging = Some(nonce);
@@ -230,7 +255,13 @@ impl Loading<'_> {
         let sends = record(&mut self.run.value.load, step).sends;
         self.tell(EventKind::StepSent { step, sends });
         let began = Instant::now();
-        let reply = self.services.loader.send(&self.work(), step).await?;
+        let reply = self.services.loader.send(&self.work(), step).await;
+        match &reply {
+            // What runs on is asked after, and counted when it has ended.
+            Ok(Reply::Running(_)) => self.spend(Duration::ZERO),
+            _ => self.spend(began.elapsed()),
+        }
+        let reply = reply?;
         if let Reply::Done(outcome) = &reply {
             self.tell(EventKind::StepDone {
                 step,
@@ -240,6 +271,26 @@ impl Loading<'_> {
         }
         self.heard(step, &reply);
         Ok(())
+    }
+
+    /// Puts down what the statements of this call took. A loader that sends none is not billed by time.
+    fn spend(&mut self, took: Duration) {
+        let statements = self.services.loader.take_statements(&self.run.value.id);
+        if statements > 0 || took.is_zero() {
+            self.spent += Effort {
+                statements,
+                busy_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            };
+        }
+    }
+
+    /// A statement has ended that was sent by this or another call.
+    fn spend_on(&mut self, step: Step) {
+        self.spend(Duration::ZERO);
+        let sent_at = record(&mut self.run.value.load, step).sent_at;
+        let took = sent_at.map(|sent| self.services.clock.now().signed_duration_since(sent));
+        let took = took.and_then(|took| took.to_std().ok()).unwrap_or_default();
+        self.spent.busy_ms += u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     }
 
     /// Where somebody must act first, the statement that was refused is not asked after again.
@@ -261,28 +312,6 @@ impl Loading<'_> {
             staging: self.run.value.load.staging.clone(),
         };
         self.call.reply = Some((pending, ReplySeen::from(reply)));
-    }
-
-    /// Rows of a run that was given up must not be there; a statement that no fence closes may have brought them.
-    async fn belt(&mut self) -> Result<()> {
-        let (loader, plan) = (&self.services.loader, &self.run.value.plan);
-        for number in &self.job.value.abandoned {
-            let id = self.job.value.run_id(*number);
-            let rows = loader.count(&id, &plan.target).await?;
-            if rows > 0 {
-                tracing::warn!(run = %id, rows, "rows of an abandoned run had come back; they are taken out again");
-                loader
-                    .retract(&Work {
-                        run: &id,
-                        plan,
-                        files: &[],
-                        staging: None,
-                    })
-                    .await?;
-            }
-        }
-        self.call.is_belted = true;
-        Ok(())
     }
 
     async fn commit(&mut self, last: Option<(Step, Outcome)>) -> Result<()> {
@@ -311,10 +340,12 @@ impl Loading<'_> {
     async fn change(&mut self, change: impl FnOnce(&mut crate::model::run::LoadRecord)) -> Result<bool> {
         let mut next = self.run.value.clone();
         change(&mut next.load);
+        next.load.effort += self.spent;
         let id = next.id.clone();
         match self.services.state.replace_run(&self.run, &next).await? {
             Written::Won(won) => {
                 self.run = won;
+                self.spent = Effort::default();
                 return Ok(true);
             }
             Written::Lost(Some(found)) => self.run = found,
@@ -328,56 +359,6 @@ impl Loading<'_> {
         let job = self.services.state.job(&id.job).await?;
         self.job = job.ok_or_else(|| Error::bug(format!("cannot find the state of job {} any more", id.job)))?;
         Ok(false)
-    }
-
-    async fn move_watermark(&mut self) -> Result<()> {
-        let run = &self.run.value;
-        let (id, plan) = (&run.id, &run.plan);
-        let now = self.services.clock.now();
-        let ending = Ending {
-            at: now,
-            staged: &self.staged,
-            loaded: self.outcome(),
-            load_ms: millis(self.began),
-            abandoned: None,
-        };
-        let result = result(run, ending);
-        self.services.state.create_result(&result).await?;
-        let mut next = self.job.value.clone();
-        next.watermark.position.clone_from(&plan.position_after);
-        next.watermark.run = id.run;
-        next.schema = Some(plan.schema.clone());
-        // Only a run that asked for the target has claimed it.
-        next.takes_over &= run.load.steps.is_empty();
-        if let crate::model::run::RunKind::Reload(reload) = &plan.kind {
-            next.remember_reload(reload.request.clone());
-            if next.reload_owed.as_ref() == Some(reload) {
-                next.reload_owed = None;
-            }
-        }
-        next.last = Some(LastRun {
-            run: id.run,
-            at: now,
-            rows: result.staged.rows,
-            error: None,
-        });
-        match self.services.state.replace_job(&self.job, &next).await? {
-            Written::Won(won) => {
-                self.tell(EventKind::WatermarkMoved {
-                    position: won.value.watermark.position.clone(),
-                });
-                self.tell(EventKind::Finished {
-                    result: Box::new(result),
-                });
-                if let Ok(source) = self.services.source(&plan.read.connection) {
-                    source.release(&plan.read).await;
-                }
-                self.job = won;
-            }
-            Written::Lost(Some(found)) => self.job = found,
-            Written::Lost(None) => return Err(Error::bug(format!("cannot find the state of job {} any more", id.job))),
-        }
-        Ok(())
     }
 }
 

@@ -10,6 +10,7 @@ mod draft;
 mod extract;
 mod finish;
 mod lease;
+mod load_window;
 mod plan;
 mod preview;
 mod record;

@@ -11,6 +11,7 @@ use crate::state::{JobState, Versioned, Written};
 use super::Services;
 use super::decide::{PlanAction, PlanFound, Rule, plan as decide};
 use super::draft::draft;
+use super::load_window;
 use super::staged::Staged;
 
 /// A reload waits for the open run; asked again after this.
@@ -66,6 +67,9 @@ pub(super) async fn plan(name: &JobName, asked: Asked<'_>, services: &Services) 
         (PlanAction::Extract, Some(run)) => {
             report_planned(&run.value, &staged, services);
             extracts(&run.value, &staged)
+        }
+        (PlanAction::Finish, Some(run)) if run.value.load.status == LoadStatus::Open => {
+            vec![load_window::finish(&run.value, services).await?]
         }
         (PlanAction::Finish, Some(run)) => vec![Message::Finish { run: run.value.id }.into()],
         (PlanAction::Abandon, Some(run)) => {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
-use crate::model::run::{LoadRecord, Outcome, RunDocument, Step, StepRecord};
-use crate::state::RunResult;
+use crate::model::run::{Effort, LoadRecord, Outcome, RunDocument, Step, StepRecord};
+use crate::state::{ComputeUse, RunResult};
 
 use super::staged::Staged;
 
@@ -21,6 +21,8 @@ pub(super) struct Ending<'a> {
     pub load_ms: u64,
     /// Why it was given up.
     pub abandoned: Option<String>,
+    /// What an hour of the destination's compute costs.
+    pub price_per_hour: Option<f64>,
 }
 
 /// The record of a run.
@@ -37,6 +39,7 @@ pub(super) fn result(run: &RunDocument, ending: Ending<'_>) -> RunResult {
         staged: ending.staged.summary(),
         loaded: ending.loaded,
         nulled,
+        compute: compute(run.load.effort, ending.price_per_hour),
         planned_at: run.plan.planned_at,
         ended_at: ending.at,
         load_ms: ending.load_ms,
@@ -45,12 +48,23 @@ pub(super) fn result(run: &RunDocument, ending: Ending<'_>) -> RunResult {
     }
 }
 
+fn compute(effort: Effort, price_per_hour: Option<f64>) -> Option<ComputeUse> {
+    #[expect(clippy::cast_precision_loss, reason = "milliseconds of a run")]
+    let seconds = effort.busy_ms as f64 / 1000.0;
+    (!effort.is_nothing()).then(|| ComputeUse {
+        statements: effort.statements,
+        seconds,
+        cost: price_per_hour.map(|price| seconds / 3600.0 * price),
+    })
+}
+
 /// The record of a step, begun if there is none.
 pub(super) fn record(load: &mut LoadRecord, step: Step) -> &mut StepRecord {
     let at = load.steps.iter().position(|r| r.step == step).unwrap_or_else(|| {
         load.steps.push(StepRecord {
             step,
             sends: 0,
+            sent_at: None,
             statement: None,
             outcome: None,
         });

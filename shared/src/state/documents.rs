@@ -144,6 +144,9 @@ pub struct RunResult {
     /// Values written as NULL because they have no counterpart, by target column name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub nulled: BTreeMap<String, u64>,
+    /// What it took of a destination that is billed by time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compute: Option<ComputeUse>,
     /// When it was planned.
     pub planned_at: DateTime<Utc>,
     /// When the watermark moved, or the number was raised.
@@ -156,6 +159,19 @@ pub struct RunResult {
     /// What the planner noted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
+}
+
+/// Statements of a run, how long they were under way, and what that costs: at most, because other jobs may have shared
+/// the time.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct ComputeUse {
+    /// Statements that were sent.
+    pub statements: u64,
+    /// How long they were under way.
+    pub seconds: f64,
+    /// At the configured price of an hour.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<f64>,
 }
 
 /// What the slices of a run staged.

@@ -18,7 +18,7 @@ use object_store::{Error as StoreError, ObjectStore, ObjectStoreExt, UpdateVersi
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-pub use documents::{JobState, LastRun, Lease, RunResult, StageSummary};
+pub use documents::{ComputeUse, JobState, LastRun, Lease, RunResult, StageSummary};
 
 use crate::error::{Error, ErrorKind, OrError, Result};
 use crate::model::ids::Ids;

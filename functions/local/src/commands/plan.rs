@@ -21,11 +21,11 @@ pub async fn plan(args: &JobsArgs, global: &Global) -> Result<Exit, Failure> {
     let mut plans = Vec::new();
     for job in services::chosen(&services.jobs, &args.jobs)? {
         match look(job, &services).await {
-            Ok((preview, target)) if global.json => plans.push(json!({
-                "job": job.name, "is_open": preview.is_open, "run": preview.run, "notes": preview.notes,
-                "target_exists": target.is_some(),
+            Ok(seen) if global.json => plans.push(json!({
+                "job": job.name, "is_open": seen.preview.is_open, "run": seen.preview.run, "notes": seen.preview.notes,
+                "target_exists": seen.target.is_some(), "statements": seen.statements,
             })),
-            Ok((preview, target)) => print::out(&shown(job, &preview, target.as_ref())),
+            Ok(seen) => print::out(&shown(job, &seen)),
             Err(error) => {
                 error_line(Some(job.name.as_str()), &error.chain(), print::remedy(error.kind()));
                 exit = Exit::Failed;
@@ -38,19 +38,42 @@ pub async fn plan(args: &JobsArgs, global: &Global) -> Result<Exit, Failure> {
     Ok(exit)
 }
 
-async fn look(job: &Job, services: &Services) -> lakeward::error::Result<(Preview, Option<TargetTable>)> {
-    let preview = preview(&job.name, None, services).await?;
-    let target = services.loader.describe(&job.target).await?;
-    Ok((preview, target))
+struct Seen {
+    preview: Preview,
+    target: Option<TargetTable>,
+    /// What would be sent to a warehouse.
+    statements: Vec<String>,
 }
 
-fn shown(job: &Job, preview: &Preview, target: Option<&TargetTable>) -> String {
+async fn look(job: &Job, services: &Services) -> lakeward::error::Result<Seen> {
+    let preview = preview(&job.name, None, services).await?;
+    let target = services.loader.describe(&job.target).await?;
+    let statements = match &preview.run {
+        Some(run) if !run.plan.slices.is_empty() => services.loader.preview(&run.id, &run.plan).await?,
+        _ => vec![],
+    };
+    Ok(Seen {
+        preview,
+        target,
+        statements,
+    })
+}
+
+fn shown(job: &Job, seen: &Seen) -> String {
+    let preview = &seen.preview;
     let mut lines = Vec::new();
     match &preview.run {
         None => lines.push(format!("{}: nothing new", job.name)),
-        Some(run) => lines.extend(run_lines(job, run, preview.is_open, target)),
+        Some(run) => lines.extend(run_lines(job, run, preview.is_open, seen.target.as_ref())),
     }
     lines.extend(preview.notes.iter().map(|note| format!("  note: {note}")));
+    if !seen.statements.is_empty() {
+        lines.push("  sends    (file names, the nonce and row counts are known when the rows are staged)".to_owned());
+    }
+    for statement in &seen.statements {
+        lines.extend(statement.lines().map(|line| format!("    {line}")));
+        lines.push("    ;".to_owned());
+    }
     lines.push(String::new());
     lines.join("\n")
 }

@@ -71,6 +71,10 @@ fn shown(run: &RunDocument, manifests: &[Manifest], result: Option<&RunResult>) 
             .iter()
             .map(|(column, n)| format!("nulled    {} values of {column}", print::count(*n)));
         lines.extend(nulled);
+        lines.extend(result.compute.map(|used| {
+            let cost = used.cost.map(|cost| format!(", at most {cost:.4}")).unwrap_or_default();
+            format!("compute   {} statements, {:.1} s{cost}", used.statements, used.seconds)
+        }));
     }
     let reason = run.load.reason.as_ref().or(result.and_then(|r| r.abandoned.as_ref()));
     lines.extend(reason.map(|reason| format!("given up  {reason}")));

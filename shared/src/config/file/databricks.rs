@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 /// Unity Catalog tables, loaded by a SQL warehouse. Needs a `[staging]` section whose store the warehouse can read.
 #[derive(Debug, Deserialize, JsonSchema)]
-#[schemars(deny_unknown_fields, inline, extend("x-later" = ["load_window"]))]
+#[schemars(deny_unknown_fields, inline)]
 pub(in super::super) struct DatabricksFile {
     /// The workspace's name, without `https://`.
     #[schemars(extend("examples" = ["adb-1234567890123456.12.azuredatabricks.net"]))]
@@ -35,6 +35,13 @@ pub(in super::super) struct DatabricksFile {
     pub table_properties: Option<BTreeMap<String, String>>,
     /// Tags of new tables.
     pub table_tags: Option<BTreeMap<String, String>>,
+    /// What an hour of the warehouse costs, in any currency: results then say what a run cost at most.
+    #[schemars(range(min = 0), extend("examples" = [5.6]))]
+    pub price_per_hour: Option<f64>,
+    /// Loads of all jobs begin together, at whole multiples of this, so that the warehouse wakes once for all of them. In
+    /// functions; `lakeward run` loads at once.
+    #[schemars(extend("x-value" = "duration", "examples" = ["15m"]))]
+    pub load_window: Option<String>,
     /// Allows plain http, for emulators: `host` then begins with `http://`.
     #[schemars(extend("default" = false))]
     pub allow_http: Option<bool>,

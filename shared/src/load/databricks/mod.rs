@@ -14,14 +14,14 @@ use async_trait::async_trait;
 use object_store::ObjectStore;
 use object_store::path::Path;
 
-use super::{CleanRequest, Cleaned, HistoryEntry, Loader, Reply, StagingPlace, TargetTable, Work};
+use super::{CleanRequest, Cleaned, Compute, HistoryEntry, Loader, Reply, StagingPlace, TargetTable, Work};
 use crate::config::{DatabricksConfig, StoreConfig};
 use crate::error::{Error, Result};
 use crate::model::check::CheckLine;
 use crate::model::ids::Ids;
 use crate::model::job::{JobName, WriteMode};
 use crate::model::manifest::PartColumns;
-use crate::model::run::Step;
+use crate::model::run::{RunPlan, Step};
 use crate::model::table::TableName;
 use crate::model::watermark::{Life, RunId};
 use crate::secrets::Providers;
@@ -36,6 +36,7 @@ mod describe;
 mod history;
 mod place;
 mod prepare;
+mod preview;
 mod render;
 mod steps;
 mod withdraw;
@@ -47,7 +48,7 @@ pub use auth::HostIdentity;
 pub use client::Pauses;
 
 use auth::Tokens;
-use client::{Address, Client, Statement};
+use client::{Address, Client};
 use render::copy::Reading;
 use render::quote::Object;
 use render::table::TableOptions;
@@ -79,6 +80,7 @@ pub struct Databricks {
     schema: String,
     staging_schema: Option<String>,
     options: TableOptions,
+    compute: Compute,
     ids: Ids,
 }
 
@@ -130,6 +132,10 @@ impl Databricks {
                 properties: config.table_properties.clone(),
                 tags: config.table_tags.clone(),
             },
+            compute: Compute {
+                price_per_hour: config.price_per_hour,
+                load_window: config.load_window,
+            },
             ids,
         })
     }
@@ -151,6 +157,14 @@ impl Databricks {
             .ok_or_else(|| Error::bug(format!("run {} names no staging table", work.run)))?;
         let [catalog, schema] = self.staging_place(&work.plan.target)?;
         Object::new(&catalog, &schema, &place::staging_name(work.run, nonce))
+    }
+
+    /// The same loader, whose statements are those of a run.
+    fn of(&self, run: &RunId) -> Self {
+        Self {
+            client: self.client.of_run(run),
+            ..self.clone()
+        }
     }
 
     fn life_folder(&self, job: &JobName, life: &Life) -> Path {
@@ -181,20 +195,20 @@ impl Databricks {
     }
 }
 
-/// A statement with what people look for in the query history.
-fn tagged(work: &Work<'_>, statement: Statement) -> Statement {
-    Statement {
-        tags: vec![
-            ("lakeward_job", work.run.job.to_string()),
-            ("lakeward_run", work.run.to_string()),
-            ("lakeward_step", statement.step.clone()),
-        ],
-        ..statement
-    }
-}
-
 #[async_trait]
 impl Loader for Databricks {
+    fn compute(&self) -> Option<Compute> {
+        Some(self.compute)
+    }
+
+    fn take_statements(&self, run: &RunId) -> u64 {
+        self.client.take_sent(run)
+    }
+
+    async fn preview(&self, run: &RunId, plan: &RunPlan) -> Result<Vec<String>> {
+        preview::preview(self, run, plan).await
+    }
+
     async fn check(&self, targets: &[TableName]) -> Vec<CheckLine> {
         check::check(self, targets).await
     }
@@ -220,35 +234,35 @@ impl Loader for Databricks {
     }
 
     async fn prepare(&self, work: &Work<'_>) -> Result<()> {
-        prepare::prepare(self, work).await
+        prepare::prepare(&self.of(work.run), work).await
     }
 
     async fn send(&self, work: &Work<'_>, step: Step) -> Result<Reply> {
-        steps::send(self, work, step).await
+        steps::send(&self.of(work.run), work, step).await
     }
 
     async fn observe(&self, work: &Work<'_>, step: Step, statement: &str) -> Result<Reply> {
-        steps::observe(self, work, step, statement).await
+        steps::observe(&self.of(work.run), work, step, statement).await
     }
 
     async fn shut_out(&self, work: &Work<'_>) -> Result<()> {
-        withdraw::shut_out(self, work).await
+        withdraw::shut_out(&self.of(work.run), work).await
     }
 
     async fn drop_staging(&self, work: &Work<'_>) -> Result<()> {
-        withdraw::drop_staging(self, work).await
+        withdraw::drop_staging(&self.of(work.run), work).await
     }
 
     async fn fence(&self, work: &Work<'_>) -> Result<()> {
-        withdraw::fence(self, work).await
+        withdraw::fence(&self.of(work.run), work).await
     }
 
     async fn retract(&self, work: &Work<'_>) -> Result<()> {
-        withdraw::retract(self, work).await
+        withdraw::retract(&self.of(work.run), work).await
     }
 
     async fn count(&self, run: &RunId, target: &TableName) -> Result<u64> {
-        withdraw::count(self, run, target).await
+        withdraw::count(&self.of(run), run, target).await
     }
 
     async fn clean(&self, request: &CleanRequest<'_>) -> Result<Cleaned> {

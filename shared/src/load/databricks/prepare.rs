@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use super::Databricks;
 use super::client::{SqlVerdict, Statement};
 use super::columns::{Wanted, check_key, wanted};
 use super::describe::{Found, FoundColumn, claim_property, look};
@@ -13,7 +14,6 @@ use super::render::quote::{Object, identifier};
 use super::render::table::{
     TableOptions, add_columns, create_target, drop_not_null, drop_primary_key, set_properties, widen,
 };
-use super::{Databricks, tagged};
 use crate::error::{Error, ErrorKind, Result};
 use crate::load::Work;
 use crate::model::job::{MissingRows, WriteMode};
@@ -39,7 +39,7 @@ pub(super) async fn prepare(loader: &Databricks, work: &Work<'_>) -> Result<()> 
             return Ok(());
         }
         for sql in statements {
-            let statement = tagged(work, Statement::brief("prepare", sql));
+            let statement = Statement::brief("prepare", sql);
             match loader.client.run(&statement).await {
                 Ok(_) => {}
                 // Somebody else did the same: the next look tells what is left to do.
@@ -57,7 +57,7 @@ pub(super) async fn prepare(loader: &Databricks, work: &Work<'_>) -> Result<()> 
     ))
 }
 
-fn create(work: &Work<'_>, target: &Object, options: &TableOptions) -> Result<Vec<String>> {
+pub(super) fn create(work: &Work<'_>, target: &Object, options: &TableOptions) -> Result<Vec<String>> {
     if work.plan.mode == WriteMode::DeleteSync {
         return Err(Error::new(
             ErrorKind::Config,

@@ -3,6 +3,7 @@
 //! A step is sent with a counted intent only, and once. It refuses to call a COPY done before as many rows as were
 //! staged are known to be in: either it says so itself, or it found its files loaded and the rows are there by their tag.
 
+use super::Databricks;
 use super::client::{Answer, Failure, FailureKind, Rows, SqlVerdict, Statement, Wait};
 use super::columns::lineage;
 use super::render::copy::{FILES_PER_COPY, chunk, copy};
@@ -12,7 +13,6 @@ use super::render::scd2::scd2;
 use super::render::sync::sync;
 use super::render::table::create_staging;
 use super::render::{count, count_run, overwrite, replace_range};
-use super::{Databricks, tagged};
 use crate::error::{Error, ErrorKind, Result};
 use crate::load::{Reply, Work};
 use crate::model::job::WriteMode;
@@ -62,11 +62,10 @@ pub(super) fn statement(loader: &Databricks, work: &Work<'_>, step: Step) -> Res
         Step::CreateStaging => Wait::Briefly,
         Step::Copy(_) | Step::Apply => Wait::NotAtAll,
     };
-    let statement = Statement {
+    Ok(Statement {
         wait,
         ..Statement::brief(step.to_string(), sql)
-    };
-    Ok(tagged(work, statement))
+    })
 }
 
 /// Sends a step, once.
@@ -159,7 +158,7 @@ async fn count_loaded(loader: &Databricks, work: &Work<'_>) -> Result<u64> {
         }
         _ => Statement::brief("count", count(&loader.staging_table(work)?)),
     };
-    let rows = loader.client.run(&tagged(work, statement)).await;
+    let rows = loader.client.run(&statement).await;
     let rows = rows.map_err(Failure::into_error)?;
     rows.count("n").ok_or_else(|| Error::bug("a count has no number"))
 }

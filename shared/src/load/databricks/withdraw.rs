@@ -6,9 +6,9 @@
 use futures::TryStreamExt as _;
 use object_store::ObjectStoreExt as _;
 
+use super::Databricks;
 use super::client::{Failure, Rows, SqlVerdict, Statement};
 use super::render;
-use super::{Databricks, tagged};
 use crate::error::{Error, Result};
 use crate::load::Work;
 use crate::model::table::TableName;
@@ -42,7 +42,7 @@ pub(super) async fn drop_staging(loader: &Databricks, work: &Work<'_>) -> Result
         return Ok(());
     }
     let sql = render::drop_table(&loader.staging_table(work)?);
-    unless_missing(loader, work, Statement::brief("drop_staging", sql)).await?;
+    unless_missing(loader, Statement::brief("drop_staging", sql)).await?;
     Ok(())
 }
 
@@ -51,14 +51,14 @@ pub(super) async fn drop_staging(loader: &Databricks, work: &Work<'_>) -> Result
 pub(super) async fn fence(loader: &Databricks, work: &Work<'_>) -> Result<()> {
     let value = format!("{}/{}", work.run, loader.ids.long());
     let sql = render::fence(&loader.object(&work.plan.target)?, &value);
-    unless_missing(loader, work, Statement::brief("fence", sql)).await?;
+    unless_missing(loader, Statement::brief("fence", sql)).await?;
     Ok(())
 }
 
 /// Takes the rows of an append run out again.
 pub(super) async fn retract(loader: &Databricks, work: &Work<'_>) -> Result<()> {
     let sql = render::retract(&loader.object(&work.plan.target)?, work.run)?;
-    unless_missing(loader, work, Statement::brief("retract", sql)).await?;
+    unless_missing(loader, Statement::brief("retract", sql)).await?;
     Ok(())
 }
 
@@ -73,8 +73,8 @@ pub(super) async fn count(loader: &Databricks, run: &RunId, target: &TableName) 
     }
 }
 
-async fn unless_missing(loader: &Databricks, work: &Work<'_>, statement: Statement) -> Result<Option<Rows>> {
-    match loader.client.run(&tagged(work, statement)).await {
+async fn unless_missing(loader: &Databricks, statement: Statement) -> Result<Option<Rows>> {
+    match loader.client.run(&statement).await {
         Ok(rows) => Ok(Some(rows)),
         Err(e) if e.says(SqlVerdict::Missing) => Ok(None),
         Err(e) => Err(Failure::into_error(e)),

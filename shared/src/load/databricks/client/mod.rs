@@ -13,8 +13,9 @@ mod pauses;
 mod statement;
 mod wire;
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use backon::{BackoffBuilder as _, Retryable as _};
@@ -31,13 +32,12 @@ use wire::{ChunkIn, ParameterOut, StatementIn, Submission, TagOut};
 
 use super::auth::Tokens;
 use crate::error::{ErrorKind, OrError as _, Result};
+use crate::model::watermark::RunId;
 
 /// Plain: driver look-alikes change how the server behaves.
 const USER_AGENT: &str = concat!("lakeward/", env!("CARGO_PKG_VERSION"));
 /// A host that is there answers at once.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// The service takes no more.
-const TAGS_MAX: usize = 20;
 
 /// Where statements go.
 #[derive(Debug, Clone)]
@@ -59,6 +59,10 @@ pub(super) struct Client {
     address: Address,
     tokens: Arc<Tokens>,
     pauses: Pauses,
+    /// What its statements are about.
+    run: Option<RunId>,
+    /// How many were sent for each run, until somebody asks.
+    sent: Arc<Mutex<BTreeMap<RunId, u64>>>,
 }
 
 impl fmt::Debug for Client {
@@ -91,13 +95,43 @@ impl Client {
             address,
             tokens,
             pauses,
+            run: None,
+            sent: Arc::default(),
         })
+    }
+
+    /// The same client for statements of one run: they carry what people look for in the query history, and are counted.
+    pub fn of_run(&self, run: &RunId) -> Self {
+        Self {
+            run: Some(run.clone()),
+            ..self.clone()
+        }
+    }
+
+    /// How many statements were sent for a run since this was last asked.
+    pub fn take_sent(&self, run: &RunId) -> u64 {
+        self.sent().remove(run).unwrap_or_default()
+    }
+
+    fn sent(&self) -> MutexGuard<'_, BTreeMap<RunId, u64>> {
+        self.sent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tags(&self, statement: &Statement) -> Vec<TagOut> {
+        let tag = |key, value: String| TagOut { key, value };
+        match &self.run {
+            None => Vec::new(),
+            Some(run) => vec![
+                tag("lakeward_job", run.job.to_string()),
+                tag("lakeward_run", run.to_string()),
+                tag("lakeward_step", statement.step.clone()),
+            ],
+        }
     }
 
     /// Sends a statement, once: it is repeated only while it cannot have run.
     pub async fn submit(&self, statement: &Statement) -> Result<Answer, Failure> {
         let parameters = statement.parameters.iter();
-        let tags = statement.tags.iter().take(TAGS_MAX);
         let body = Submission {
             statement: &statement.sql,
             warehouse_id: &self.address.warehouse,
@@ -111,7 +145,7 @@ impl Client {
             disposition: "INLINE",
             format: "JSON_ARRAY",
             parameters: parameters.map(|(name, value)| ParameterOut { name, value }).collect(),
-            query_tags: tags.map(|(key, value)| TagOut { key, value }).collect(),
+            query_tags: self.tags(statement),
         };
         let failed = |why: String| failure(&statement.step, None, FailureKind::Unknown(why));
         let request = Request {
@@ -122,6 +156,9 @@ impl Client {
             body: Some(serde_json::to_vec(&body).map_err(|e| failed(e.to_string()))?),
             repeat: Repeat::OnlyIfNotRun,
         };
+        if let Some(run) = &self.run {
+            *self.sent().entry(run.clone()).or_default() += 1;
+        }
         let answer = self.call(&request).await?;
         self.understood(&statement.step, None, answer).await
     }

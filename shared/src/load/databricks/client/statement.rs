@@ -9,8 +9,6 @@ pub(in super::super) struct Statement {
     pub sql: String,
     /// Named texts; `:name` in the statement.
     pub parameters: Vec<(&'static str, String)>,
-    /// For people and for cost; no rule reads them.
-    pub tags: Vec<(&'static str, String)>,
     /// How long the service may hold the answer back.
     pub wait: Wait,
 }
@@ -22,7 +20,6 @@ impl Statement {
             step: step.into(),
             sql: sql.into(),
             parameters: Vec::new(),
-            tags: Vec::new(),
             wait: Wait::Briefly,
         }
     }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::super::auth::{HostIdentity, Tokens};
 use super::super::tests::answerer::{Answered, Answerer, Received, ddl, failed, ok, pending, refused, succeeded};
+use super::super::tests::fixture::run_id;
 use super::*;
 use crate::config::DatabricksAuth;
 use crate::secrets::SecretText;
@@ -57,9 +58,13 @@ fn statement() -> Statement {
 #[tokio::test]
 async fn a_submission_says_what_the_service_wants_to_know() {
     let (answerer, client) = answering(|_, _| ddl()).await;
-    let mut sent = statement().with("run", "orders/k3f9/000042");
-    sent.tags = vec![("lakeward_job", "orders".into())];
-    client.submit(&sent).await.unwrap();
+    let run = run_id();
+    let client = client.of_run(&run);
+    client
+        .submit(&statement().with("run", "orders/k3f9/000042"))
+        .await
+        .unwrap();
+    assert_eq!((client.take_sent(&run), client.take_sent(&run)), (1, 0));
     let seen = &answerer.seen()[0];
     assert_eq!(seen.line, "POST /api/2.0/sql/statements");
     assert_eq!(seen.headers["authorization"], "Bearer dapi-hunter2");
@@ -71,7 +76,8 @@ async fn a_submission_says_what_the_service_wants_to_know() {
             "statement": "MERGE INTO secret_table", "warehouse_id": "abc123", "catalog": "main", "schema": "raw",
             "wait_timeout": "30s", "on_wait_timeout": "CONTINUE", "disposition": "INLINE", "format": "JSON_ARRAY",
             "parameters": [{"name": "run", "value": "orders/k3f9/000042"}],
-            "query_tags": [{"key": "lakeward_job", "value": "orders"}],
+            "query_tags": [{"key": "lakeward_job", "value": "orders"}, {"key": "lakeward_run", "value": "orders/k3f9x2ab/000042"},
+                {"key": "lakeward_step", "value": "apply"}],
         })
     );
 }

@@ -23,7 +23,7 @@ pub(super) struct Submission<'a> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub parameters: Vec<ParameterOut<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub query_tags: Vec<TagOut<'a>>,
+    pub query_tags: Vec<TagOut>,
 }
 
 /// A named parameter; without a type it is a STRING.
@@ -35,9 +35,9 @@ pub(super) struct ParameterOut<'a> {
 
 /// What people find in the query history.
 #[derive(Debug, Serialize)]
-pub(super) struct TagOut<'a> {
-    pub key: &'a str,
-    pub value: &'a str,
+pub(super) struct TagOut {
+    pub key: &'static str,
+    pub value: String,
 }
 
 /// The answer to a submission and to a poll.

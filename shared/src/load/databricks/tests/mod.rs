@@ -37,6 +37,8 @@ fn config(base: &str) -> DatabricksConfig {
         table_tags: [].into(),
         copy_from: Some("/Volumes/main/raw/staging".into()),
         copy_credential: None,
+        price_per_hour: Some(3.6),
+        load_window: None,
     }
 }
 

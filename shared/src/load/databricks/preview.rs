@@ -1,0 +1,49 @@
+//! The statements of a load before it runs, for people.
+//!
+//! It refuses to send anything that changes something: the target is looked at, the rest is rendered.
+
+use super::Databricks;
+use super::describe::look;
+use super::prepare;
+use super::render::drop_table;
+use super::steps::{statement, steps};
+use crate::error::Result;
+use crate::load::Work;
+use crate::model::manifest::StagedFile;
+use crate::model::run::RunPlan;
+use crate::model::watermark::RunId;
+
+/// Stands for all names; one a part, and at most a thousand in a statement.
+const FILES: &str = "<one name for each staged part>";
+/// Stands for the part of a staging table's name that is chosen when it is created.
+const NONCE: &str = "nonce";
+
+/// All statements of a run that change something, in order. The expected number of rows stands where the number that
+/// was staged will stand.
+pub(super) async fn preview(loader: &Databricks, run: &RunId, plan: &RunPlan) -> Result<Vec<String>> {
+    let files = [StagedFile {
+        name: FILES.to_owned(),
+        rows: plan.estimate.rows,
+        bytes: plan.estimate.bytes,
+        stats: serde_json::Value::Null,
+    }];
+    let work = Work {
+        run,
+        plan,
+        files: &files,
+        staging: Some(NONCE),
+    };
+    let target = loader.object(&plan.target)?;
+    let mut statements = match look(loader, &target).await? {
+        Some(found) => prepare::changes(&found, &work, &target)?,
+        None => prepare::create(&work, &target, &loader.options)?,
+    };
+    let steps = steps(plan.mode, files.len());
+    for step in &steps {
+        statements.push(statement(loader, &work, *step)?.sql);
+    }
+    if steps.len() > 1 {
+        statements.push(drop_table(&loader.staging_table(&work)?));
+    }
+    Ok(statements)
+}

@@ -1,0 +1,87 @@
+//! What a finish step does beside its statements: it looks for rows that should not be there, and moves the watermark.
+
+use crate::error::{Error, Result};
+use crate::load::Work;
+use crate::model::run::RunKind;
+use crate::report::EventKind;
+use crate::state::{LastRun, Written};
+
+use super::super::record::{Ending, result};
+use super::{Loading, millis};
+
+impl Loading<'_> {
+    /// Rows of a run that was given up must not be there; a statement that no fence closes may have brought them.
+    pub(super) async fn belt(&mut self) -> Result<()> {
+        let (loader, plan) = (&self.services.loader, &self.run.value.plan);
+        for number in &self.job.value.abandoned {
+            let id = self.job.value.run_id(*number);
+            let rows = loader.count(&id, &plan.target).await?;
+            self.spent.statements += loader.take_statements(&id);
+            if rows > 0 {
+                tracing::warn!(run = %id, rows, "rows of an abandoned run had come back; they are taken out again");
+                loader
+                    .retract(&Work {
+                        run: &id,
+                        plan,
+                        files: &[],
+                        staging: None,
+                    })
+                    .await?;
+            }
+        }
+        self.call.is_belted = true;
+        Ok(())
+    }
+
+    pub(super) async fn move_watermark(&mut self) -> Result<()> {
+        let mut run = self.run.value.clone();
+        run.load.effort += self.spent;
+        let (id, plan) = (&run.id, &run.plan);
+        let now = self.services.clock.now();
+        let ending = Ending {
+            at: now,
+            staged: &self.staged,
+            loaded: self.outcome(),
+            load_ms: millis(self.began),
+            abandoned: None,
+            price_per_hour: self.services.loader.compute().and_then(|c| c.price_per_hour),
+        };
+        let result = result(&run, ending);
+        self.services.state.create_result(&result).await?;
+        let mut next = self.job.value.clone();
+        next.watermark.position.clone_from(&plan.position_after);
+        next.watermark.run = id.run;
+        next.schema = Some(plan.schema.clone());
+        // Only a run that asked for the target has claimed it.
+        next.takes_over &= run.load.steps.is_empty();
+        if let RunKind::Reload(reload) = &plan.kind {
+            next.remember_reload(reload.request.clone());
+            if next.reload_owed.as_ref() == Some(reload) {
+                next.reload_owed = None;
+            }
+        }
+        next.last = Some(LastRun {
+            run: id.run,
+            at: now,
+            rows: result.staged.rows,
+            error: None,
+        });
+        match self.services.state.replace_job(&self.job, &next).await? {
+            Written::Won(won) => {
+                self.tell(EventKind::WatermarkMoved {
+                    position: won.value.watermark.position.clone(),
+                });
+                self.tell(EventKind::Finished {
+                    result: Box::new(result),
+                });
+                if let Ok(source) = self.services.source(&plan.read.connection) {
+                    source.release(&plan.read).await;
+                }
+                self.job = won;
+            }
+            Written::Lost(Some(found)) => self.job = found,
+            Written::Lost(None) => return Err(Error::bug(format!("cannot find the state of job {} any more", id.job))),
+        }
+        Ok(())
+    }
+}
