@@ -45,7 +45,7 @@ impl Started {
         folder: &Path,
         number: usize,
         arguments: &[&str],
-        variables: &[(&str, &str)],
+        variables: &[(String, String)],
         secrets: Vec<String>,
     ) -> Self {
         let file = |kind: &str| folder.join(format!("{number:04}.{kind}"));
@@ -56,7 +56,7 @@ impl Started {
             .args(arguments)
             .current_dir(folder)
             .env_clear()
-            .envs(variables.iter().copied())
+            .envs(variables.iter().cloned())
             .stdin(Stdio::null())
             .stdout(create(&out))
             .stderr(create(&err))

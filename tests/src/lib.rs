@@ -6,5 +6,6 @@ pub mod both_sides;
 pub mod command;
 pub mod counting_proxy;
 pub mod double;
+pub mod in_process;
 pub mod postgres;
 pub mod project;

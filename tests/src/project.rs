@@ -216,14 +216,24 @@ impl Project {
         self.start_with_password(&self.server.password, arguments)
     }
 
-    fn start_with_password(&self, password: &str, arguments: &[&str]) -> Started {
-        let number = self.commands.fetch_add(1, Ordering::Relaxed);
+    /// What its commands find in their environment.
+    pub fn variables(&self) -> [(String, String); 3] {
+        self.variables_with(&self.server.password)
+    }
+
+    fn variables_with(&self, password: &str) -> [(String, String); 3] {
         let variables = [
             ("SHOP_PASSWORD", password),
             ("STORE_KEY", AZURITE_KEY),
             ("WORKSPACE_TOKEN", TOKEN),
         ];
-        let mut secrets: Vec<String> = variables.iter().map(|(_, secret)| (*secret).to_owned()).collect();
+        variables.map(|(name, value)| (name.to_owned(), value.to_owned()))
+    }
+
+    fn start_with_password(&self, password: &str, arguments: &[&str]) -> Started {
+        let number = self.commands.fetch_add(1, Ordering::Relaxed);
+        let variables = self.variables_with(password);
+        let mut secrets: Vec<String> = variables.iter().map(|(_, secret)| secret.clone()).collect();
         secrets.push(self.server.password.clone());
         Started::in_folder(self.folder(), number, arguments, &variables, secrets)
     }

@@ -43,6 +43,11 @@ const CHANGES: &str = "
     UPDATE {s}.prices SET price = price * 2, updated_at = clock_timestamp() WHERE id % 3 = 0;
     INSERT INTO {s}.prices (id, price) VALUES (1000, 1)";
 
+const BEHIND: &str = "
+    UPDATE {s}.events SET what = 'mended' WHERE id BETWEEN 495 AND 505;
+    UPDATE {s}.events SET what = 'e' || id % 5 WHERE id BETWEEN 495 AND 500;
+    DELETE FROM {s}.events WHERE id BETWEEN 890 AND 900";
+
 fn jobs(s: &str) -> String {
     format!(
         "[defaults]\nslice_size = \"1MiB\"\n\
@@ -51,7 +56,8 @@ fn jobs(s: &str) -> String {
          [[jobs]]\nname = \"countries\"\ntable = \"{s}.countries\"\nwrite = \"replace\"\ntarget = \"raw.countries\"\n\
          [[jobs]]\nname = \"customers\"\ntable = \"{s}.customers\"\ncursor = \"updated_at\"\ntarget = \"raw.customers\"\n\
          [[jobs]]\nname = \"customers-gone\"\ntable = \"{s}.customers\"\nwrite = \"delete_sync\"\ntarget = \"raw.customers\"\n\
-         [[jobs]]\nname = \"prices\"\ntable = \"{s}.prices\"\nwrite = \"scd2\"\ncursor = \"updated_at\"\ntarget = \"raw.prices\"\n"
+         [[jobs]]\nname = \"prices\"\ntable = \"{s}.prices\"\nwrite = \"scd2\"\ncursor = \"updated_at\"\ntarget = \"raw.prices\"\n\
+         [[jobs]]\nname = \"first-prices\"\ntable = \"{s}.prices\"\nwrite = \"insert_only\"\ncursor = \"updated_at\"\ntarget = \"raw.first_prices\"\n"
     )
 }
 
@@ -86,7 +92,15 @@ async fn every_mode(place: &Place, project: &Project) {
     project.configure(&jobs(&place.schema));
     // Two jobs feed one target, and the one that deletes needs it to be there.
     project
-        .run(&["run", "orders", "events", "countries", "customers", "prices"])
+        .run(&[
+            "run",
+            "orders",
+            "events",
+            "countries",
+            "customers",
+            "prices",
+            "first-prices",
+        ])
         .done();
     project.run(&["run", "customers-gone"]).done();
     let before = prices(place).await;
@@ -97,6 +111,13 @@ async fn every_mode(place: &Place, project: &Project) {
     project.run(&["run", "customers-gone"]).done();
     compare(place, project).await;
     versions(place, project, &before).await;
+    first_prices(place, project, &before).await;
+    // Rows that were loaded changed and went where no cursor shows it: their range is read again.
+    place.run(BEHIND).await;
+    project
+        .run(&["reload", "events", "--from", "500", "--to", "900"])
+        .done();
+    compare(place, project).await;
     // A range again, and everything again: the target stays what it was.
     project.run(&["reload", "orders", "--from", "2000-01-01"]).done();
     project.run(&["reload", "orders", "--full"]).done();
@@ -139,6 +160,44 @@ async fn prices(place: &Place) -> Vec<Row> {
         ),
     )
     .await
+}
+
+/// A table that somebody made, with columns that are wider than the source's.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs LAKEWARD_TEST_POSTGRES_URL, LAKEWARD_TEST_AZURITE_URL and LAKEWARD_TEST_SPARK_URL: make test"]
+async fn wider_columns_of_a_workspaces_table_are_kept() {
+    let place = Place::new("e2e_wider").await;
+    place
+        .run("CREATE TABLE {s}.t (id integer PRIMARY KEY, price numeric(9,3)); INSERT INTO {s}.t SELECT n, n / 7.0 FROM generate_series(1, 30) n")
+        .await;
+    let project = Project::in_workspace(&place.server, Double::with_spark().await).await;
+    let double = project.workspace().expect("it loads into one");
+    let s = &place.schema;
+    for write in ["append", "merge", "replace"] {
+        let create = format!("CREATE TABLE main.raw.{write} (id BIGINT, price DECIMAL(30,8))");
+        double.sql(&create).await.expect("a table");
+        let cursor = if write == "replace" { "" } else { "cursor = \"id\"\n" };
+        project.configure(&format!(
+            "[[jobs]]\nname = \"{write}\"\ntable = \"{s}.t\"\nwrite = \"{write}\"\n{cursor}target = \"raw.{write}\"\n"
+        ));
+        project.run(&["run"]).done();
+        let expected = source_rows(&place, "SELECT id::text, price::numeric(30,8)::text FROM {s}.t").await;
+        assert_same(
+            write,
+            &target_rows(&project, &format!("raw.{write}"), &["id", "price"]).await,
+            &expected,
+        );
+    }
+}
+
+/// What is there stays, and what is new comes.
+async fn first_prices(place: &Place, project: &Project, before: &[Row]) {
+    let rows = target_rows_by_all(project, "raw.first_prices", &["id", "price", "updated_at"]).await;
+    let is_new = |row: &&Row| before.iter().all(|old| old[0] != row[0]);
+    let now = prices(place).await;
+    let mut expected: Vec<Row> = before.iter().chain(now.iter().filter(is_new)).cloned().collect();
+    expected.sort();
+    assert_same("first prices", &rows, &expected);
 }
 
 /// Current versions are the source; those that ended are what the source was, each until its next one begins.

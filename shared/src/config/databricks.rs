@@ -123,6 +123,16 @@ pub(super) fn destination(
             );
         }
     }
+    if file
+        .price_per_hour
+        .is_some_and(|price| price < 0.0 || !price.is_finite())
+    {
+        findings.error(
+            section.at("price_per_hour"),
+            "this is no price",
+            "write what an hour of the warehouse costs, such as 5.6",
+        );
+    }
     let host = host(&file, section, findings);
     let warehouse = warehouse(&file, section, findings);
     Some(DatabricksConfig {
@@ -290,7 +300,7 @@ mod tests {
 
     #[test]
     fn a_workspace_is_read_and_targets_are_named_in_full() {
-        let more = "staging_schema = 'tmp'\ncluster_by = 'auto'\n[destination.table_tags]\nowner = 'sales'\n";
+        let more = "staging_schema = 'tmp'\nprice_per_hour = 5\nload_window = '15m'\ncluster_by = 'auto'\n[destination.table_tags]\nowner = 'sales'\n";
         let config = file(&workspace(more), STAGING).unwrap();
         let Destination::Databricks(databricks) = &config.destination else {
             panic!("{:?}", config.destination)
@@ -331,6 +341,8 @@ mod tests {
             STAGING,
             "remove one of them",
         );
+        refused(&workspace("price_per_hour = -1"), STAGING, "this is no price");
+        refused(&workspace("price_per_hour = 'much'"), STAGING, "must be a number");
         refused(&workspace("staging_schema = 'a.b'"), STAGING, "no name of one part");
         refused(&workspace("load_window = '15'"), STAGING, "write 30s");
         refused(

@@ -152,7 +152,7 @@ impl<'s> Page<'s> {
             (Some("size"), _) => "size",
             (Some("position"), _) => "date, time, number or text",
             (_, Some("boolean")) => "true or false",
-            (_, Some("integer")) => "number",
+            (_, Some("integer" | "number")) => "number",
             (_, Some("array")) => "list",
             (_, Some("object")) => "table",
             (_, None) => return String::new(),

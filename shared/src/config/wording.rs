@@ -23,18 +23,18 @@ pub(super) fn kind(value: &DeValue<'_>) -> &'static str {
 
 /// What a schema takes, in the words of [`kind`].
 pub(super) fn kind_of_schema(schema: &Map<String, Value>) -> Vec<&'static str> {
-    let word = |name: &Value| match name.as_str() {
-        Some("string") => Some("a text"),
-        Some("integer") => Some("a whole number"),
-        Some("number") => Some("a number"),
-        Some("boolean") => Some("true or false"),
-        Some("array") => Some("a list"),
-        Some("object") => Some("a table"),
-        _ => None,
+    let words = |name: &Value| match name.as_str() {
+        Some("string") => vec!["a text"],
+        Some("integer") => vec!["a whole number"],
+        Some("number") => vec!["a number", "a whole number"],
+        Some("boolean") => vec!["true or false"],
+        Some("array") => vec!["a list"],
+        Some("object") => vec!["a table"],
+        _ => vec![],
     };
     match schema.get("type") {
-        Some(Value::Array(names)) => names.iter().filter_map(word).collect(),
-        Some(name) => word(name).into_iter().collect(),
+        Some(Value::Array(names)) => names.iter().flat_map(words).collect(),
+        Some(name) => words(name),
         None => Vec::new(),
     }
 }

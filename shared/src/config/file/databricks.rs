@@ -36,7 +36,7 @@ pub(in super::super) struct DatabricksFile {
     /// Tags of new tables.
     pub table_tags: Option<BTreeMap<String, String>>,
     /// What an hour of the warehouse costs, in any currency: results then say what a run cost at most.
-    #[schemars(range(min = 0), extend("examples" = [5.6]))]
+    #[schemars(extend("examples" = [5.6]))]
     pub price_per_hour: Option<f64>,
     /// Loads of all jobs begin together, at whole multiples of this, so that the warehouse wakes once for all of them. In
     /// functions; `lakeward run` loads at once.

@@ -98,6 +98,21 @@ pub(super) async fn look(loader: &Databricks, table: &Object) -> Result<Option<F
     }))
 }
 
+/// The types of a table's columns, by name in small letters; nothing where there is no table.
+pub(super) async fn live_types(loader: &Databricks, table: &Object) -> Result<BTreeMap<String, ColumnType>> {
+    let describe = Statement::brief("describe", format!("DESCRIBE TABLE {}", table.sql));
+    match loader.client.run(&describe).await {
+        Err(e) if e.says(SqlVerdict::Missing) => Ok(BTreeMap::new()),
+        Err(e) => Err(e.into_error()),
+        Ok(rows) => {
+            let columns = read_columns(&rows, &BTreeSet::new()).into_iter();
+            Ok(columns
+                .filter_map(|c| Some((c.name.to_lowercase(), c.column_type?)))
+                .collect())
+        }
+    }
+}
+
 /// Rows of `DESCRIBE TABLE` up to the first section about something else (`# Clustering Information`).
 fn read_columns(rows: &Rows, strict: &BTreeSet<String>) -> Vec<FoundColumn> {
     let mut columns = Vec::new();

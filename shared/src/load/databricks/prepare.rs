@@ -163,10 +163,8 @@ fn fit(found: &Found, wanted: &Wanted, plan: &RunPlan, change: &mut Change) -> R
     }
     match &column.column_type {
         Some(old) if *old == wanted.column_type => Ok(()),
-        Some(old) if wanted.column_type.widens_to(old) => {
-            let remedy = format!("declare types.{} = \"{old}\" in the job", wanted.name);
-            Err(refuse(column, wanted, plan, &remedy))
-        }
+        // Every value fits: COPY casts to the wider type, set operations do it by themselves.
+        Some(old) if wanted.column_type.widens_to(old) => Ok(()),
         Some(old) if old.widens_to(&wanted.column_type) && plan.may_widen => {
             change.widened.push((column.name.clone(), wanted.column_type.clone()));
             Ok(())

@@ -6,7 +6,7 @@ use super::Databricks;
 use super::describe::look;
 use super::prepare;
 use super::render::drop_table;
-use super::steps::{statement, steps};
+use super::steps::{LiveTypes, statement, steps};
 use crate::error::Result;
 use crate::load::Work;
 use crate::model::manifest::StagedFile;
@@ -40,7 +40,7 @@ pub(super) async fn preview(loader: &Databricks, run: &RunId, plan: &RunPlan) ->
     };
     let steps = steps(plan.mode, files.len());
     for step in &steps {
-        statements.push(statement(loader, &work, *step)?.sql);
+        statements.push(statement(loader, &work, *step, &LiveTypes::new())?.sql);
     }
     if steps.len() > 1 {
         statements.push(drop_table(&loader.staging_table(&work)?));

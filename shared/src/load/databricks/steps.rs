@@ -4,8 +4,11 @@
 //! staged are known to be in: either it says so itself, or it found its files loaded and the rows are there by their tag.
 
 use super::Databricks;
+use std::collections::BTreeMap;
+
 use super::client::{Answer, Failure, FailureKind, Rows, SqlVerdict, Statement, Wait};
 use super::columns::lineage;
+use super::describe::live_types;
 use super::render::copy::{FILES_PER_COPY, chunk, copy};
 use super::render::merge::merge;
 use super::render::quote::Object;
@@ -17,6 +20,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::load::{Reply, Work};
 use crate::model::job::WriteMode;
 use crate::model::run::{Outcome, Step};
+use crate::model::table::ColumnType;
 
 /// The steps of a mode, in order.
 pub(super) fn steps(mode: WriteMode, files: usize) -> Vec<Step> {
@@ -32,8 +36,11 @@ pub(super) fn steps(mode: WriteMode, files: usize) -> Vec<Step> {
     }
 }
 
+/// Types of the target's columns that a COPY into it casts to.
+pub(super) type LiveTypes = BTreeMap<String, ColumnType>;
+
 /// The statement of a step.
-pub(super) fn statement(loader: &Databricks, work: &Work<'_>, step: Step) -> Result<Statement> {
+pub(super) fn statement(loader: &Databricks, work: &Work<'_>, step: Step, live: &LiveTypes) -> Result<Statement> {
     let target = loader.object(&work.plan.target)?;
     let sql = match (step, work.plan.mode) {
         (Step::CreateStaging, _) => create_staging(work, &loader.staging_table(work)?)?,
@@ -44,12 +51,20 @@ pub(super) fn statement(loader: &Databricks, work: &Work<'_>, step: Step) -> Res
                 &target,
                 &loader.reading(work.run),
                 chunk(work.files, n),
+                live,
                 &constants,
             )?
         }
         (Step::Copy(n), _) => {
             let staging = loader.staging_table(work)?;
-            copy(work, &staging, &loader.reading(work.run), chunk(work.files, n), &[])?
+            copy(
+                work,
+                &staging,
+                &loader.reading(work.run),
+                chunk(work.files, n),
+                &LiveTypes::new(),
+                &[],
+            )?
         }
         (Step::Apply, WriteMode::Append) => return Err(Error::bug("append has no step apply in a warehouse")),
         (Step::Apply, WriteMode::Replace) => overwrite(work, &target, &loader.staging_table(work)?)?,
@@ -70,7 +85,12 @@ pub(super) fn statement(loader: &Databricks, work: &Work<'_>, step: Step) -> Res
 
 /// Sends a step, once.
 pub(super) async fn send(loader: &Databricks, work: &Work<'_>, step: Step) -> Result<Reply> {
-    let statement = statement(loader, work, step)?;
+    // COPY INTO does not widen, and somebody may have made the table's columns wider than the plan's.
+    let live = match (step, work.plan.mode) {
+        (Step::Copy(_), WriteMode::Append) => live_types(loader, &loader.object(&work.plan.target)?).await?,
+        _ => LiveTypes::new(),
+    };
+    let statement = statement(loader, work, step, &live)?;
     let answer = loader.client.submit(&statement).await;
     settle(loader, work, step, answer).await
 }

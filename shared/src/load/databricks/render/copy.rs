@@ -5,10 +5,13 @@
 //! to the very type of the table: COPY INTO does not widen. It refuses more files than one statement takes, `force` and
 //! `mergeSchema`.
 
+use std::collections::BTreeMap;
+
 use super::quote::{Object, ddl_type, identifier, literal};
 use crate::error::{Error, Result};
 use crate::load::Work;
 use crate::model::manifest::StagedFile;
+use crate::model::table::ColumnType;
 
 /// The service takes no more names in FILES.
 pub(in super::super) const FILES_PER_COPY: usize = 1000;
@@ -39,12 +42,14 @@ pub(in super::super) fn chunk(files: &[StagedFile], chunk: u32) -> &[StagedFile]
     files.chunks(FILES_PER_COPY).nth(chunk).unwrap_or_default()
 }
 
-/// Copies a chunk of files. `constants` are columns that say the same in every row.
+/// Copies a chunk of files. `live` are the types of the table's columns where they may be wider than the plan's, by name
+/// in small letters; `constants` are columns that say the same in every row.
 pub(in super::super) fn copy(
     work: &Work<'_>,
     into: &Object,
     reading: &Reading,
     files: &[StagedFile],
+    live: &BTreeMap<String, ColumnType>,
     constants: &[(&str, String)],
 ) -> Result<String> {
     if files.is_empty() || files.len() > FILES_PER_COPY {
@@ -55,7 +60,10 @@ pub(in super::super) fn copy(
     }
     let mut columns = Vec::new();
     for (n, column) in work.plan.schema.columns.iter().enumerate() {
-        let (kind, name) = (ddl_type(&column.column_type)?, identifier(&column.name)?);
+        let wider = live.get(&column.name.to_lowercase());
+        let wider = wider.filter(|live| column.column_type.widens_to(live));
+        let kind = ddl_type(wider.unwrap_or(&column.column_type))?;
+        let name = identifier(&column.name)?;
         columns.push(format!("CAST(c{:04} AS {kind}) AS {name}", n + 1));
     }
     for (name, value) in constants {

@@ -11,6 +11,7 @@ use crate::load::databricks::columns::lineage;
 use crate::load::databricks::tests::fixture::{files, plan, run_id, work};
 use crate::model::job::{Lineage, MissingRows, WriteMode};
 use crate::model::run::RunPlan;
+use crate::model::table::ColumnType;
 use crate::model::watermark::Position;
 
 fn target() -> Object {
@@ -37,14 +38,31 @@ fn reading(credential: Option<&str>) -> Reading {
 fn append_copies_into_the_target_with_the_runs_tag() {
     let mut plan = plan(WriteMode::Append);
     plan.lineage = Lineage::Full;
-    let sql = shown(&plan, 2, |w| copy(w, &target(), &reading(None), w.files, &lineage(w)));
+    let sql = shown(&plan, 2, |w| {
+        copy(w, &target(), &reading(None), w.files, &[].into(), &lineage(w))
+    });
     insta::assert_snapshot!(sql);
+}
+
+#[test]
+fn a_copy_casts_to_the_wider_types_of_a_live_table() {
+    let plan = plan(WriteMode::Append);
+    let live = [
+        ("amount".to_owned(), ColumnType::Decimal(38, 10)),
+        ("id".to_owned(), ColumnType::Int32),
+    ];
+    let sql = shown(&plan, 1, |w| {
+        copy(w, &target(), &reading(None), w.files, &live.clone().into(), &[])
+    });
+    assert!(sql.contains("CAST(c0003 AS DECIMAL(38,10)) AS `amount`"), "{sql}");
+    // A narrower one is prepare's business.
+    assert!(sql.contains("CAST(c0001 AS BIGINT) AS `id`"), "{sql}");
 }
 
 #[test]
 fn other_modes_copy_into_the_staging_table() {
     let sql = shown(&plan(WriteMode::Merge), 1, |w| {
-        copy(w, &staging(), &reading(Some("my cred")), w.files, &[])
+        copy(w, &staging(), &reading(Some("my cred")), w.files, &[].into(), &[])
     });
     insta::assert_snapshot!(sql);
 }
@@ -57,7 +75,17 @@ fn a_copy_takes_a_thousand_files() {
         (1000, 1, 0)
     );
     let (run, plan) = (run_id(), plan(WriteMode::Append));
-    assert!(copy(&work(&run, &plan, &many), &target(), &reading(None), &many, &[]).is_err());
+    assert!(
+        copy(
+            &work(&run, &plan, &many),
+            &target(),
+            &reading(None),
+            &many,
+            &[].into(),
+            &[]
+        )
+        .is_err()
+    );
 }
 
 #[test]

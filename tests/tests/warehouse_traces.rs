@@ -1,0 +1,200 @@
+//! The schedules in which an earlier protocol lost or doubled rows, with real statements that come late: a COPY, a MERGE, an
+//! OVERWRITE and a CREATE that Spark executes when everybody believes them dead.
+//!
+//! The simulation plays the same schedules against a model that forgives nothing (`simulation/schedules.rs`); here it is
+//! seen that a real Delta table refuses what the model refuses, and in which words.
+
+use lakeward::model::job::JobName;
+use lakeward::model::message::Message;
+use lakeward::model::watermark::RunId;
+use lakeward::run::decide::{Rule, Rules};
+use lakeward_tests::both_sides::{assert_same, source_rows, target_rows};
+use lakeward_tests::double::Double;
+use lakeward_tests::double::faults::{Hold, Misbehaviour, On, Point};
+use lakeward_tests::double::statement::State;
+use lakeward_tests::in_process::{InProcess, plan};
+use lakeward_tests::postgres::Place;
+use lakeward_tests::project::Project;
+
+const TABLE: &str = "CREATE TABLE {s}.t (id integer PRIMARY KEY, what text NOT NULL, at timestamptz NOT NULL DEFAULT clock_timestamp());
+    INSERT INTO {s}.t SELECT n, 'first' FROM generate_series(1, 20) n";
+
+struct Story {
+    place: Place,
+    project: Project,
+    host: InProcess,
+}
+
+impl Story {
+    async fn begin(name: &str, write: &str, rules: Rules) -> Self {
+        let place = Place::new(name).await;
+        place.run(TABLE).await;
+        let project = Project::in_workspace(&place.server, Double::with_spark().await).await;
+        project.configure(&format!(
+            "[[jobs]]\nname = \"t\"\ntable = \"{}.t\"\n{write}\ntarget = \"raw.t\"\n",
+            place.schema
+        ));
+        let host = InProcess::of(&project, rules).await;
+        Self { place, project, host }
+    }
+
+    fn double(&self) -> &Double {
+        self.project.workspace().expect("it loads into one")
+    }
+
+    /// The next such statement is accepted, its answer is lost, and it stands still at a point of its life.
+    fn lose(&self, part: &str, point: Point) -> Hold {
+        self.double()
+            .faults()
+            .http(On::Submit, part, 1, Misbehaviour::AcceptThenDrop);
+        self.double().faults().hold(part, point, 1)
+    }
+
+    /// Ends the statement that was held; how, and in whose words.
+    async fn let_go(&self, part: &str, hold: Hold) -> String {
+        let held = self.double().statements();
+        let held = held.iter().find(|s| s.request.sql.contains(part)).expect("it was sent");
+        hold.release();
+        held.ended().await;
+        match held.state() {
+            State::Failed(error) => error.class,
+            other => other.word().to_owned(),
+        }
+    }
+
+    async fn is_right(&self) -> bool {
+        let source = source_rows(&self.place, "SELECT id::text, what FROM {s}.t").await;
+        target_rows(&self.project, "raw.t", &["id", "what"]).await == source
+    }
+
+    async fn must_be_right(&self) {
+        let source = source_rows(&self.place, "SELECT id::text, what FROM {s}.t").await;
+        assert_same(
+            "raw.t",
+            &target_rows(&self.project, "raw.t", &["id", "what"]).await,
+            &source,
+        );
+    }
+}
+
+fn finish(run: &RunId) -> Message {
+    Message::Finish { run: run.clone() }
+}
+
+/// A COPY has read its files and stands before its commit; its run is given up, and the next one reads the same window.
+async fn late_copy(name: &str, rules: Rules) -> (Story, String) {
+    let story = Story::begin(name, "write = \"append\"\ncursor = \"id\"", rules).await;
+    let run = story.host.stage("t").await;
+    let mut hold = story.lose("COPY INTO", Point::Commit);
+    story.host.cut_off(finish(&run)).await;
+    hold.reached().await;
+    let reason = "a user said so".to_owned();
+    story.host.run_on(Message::Abandon { run, reason }).await;
+    story.host.run_on(plan("t")).await;
+    let ended = story.let_go("COPY INTO", hold).await;
+    (story, ended)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs LAKEWARD_TEST_POSTGRES_URL, LAKEWARD_TEST_AZURITE_URL and LAKEWARD_TEST_SPARK_URL: make test"]
+async fn a_copy_that_commits_late_doubles_nothing() {
+    let (story, ended) = late_copy("late_copy", Rules::all()).await;
+    assert_eq!(ended, "DELTA_METADATA_CHANGED");
+    story.must_be_right().await;
+    let (story, ended) = late_copy("late_copy_alone", Rules::without(Rule::ShutOut)).await;
+    assert_eq!(ended, "SUCCEEDED", "an append that nobody shut out");
+    assert!(
+        !story.is_right().await,
+        "without its rule the schedule must double rows"
+    );
+}
+
+/// A set operation was sent twice; the first one commits after the run ended and the next one brought newer rows.
+async fn late_set_operation(name: &str, write: &str, statement: &str) {
+    let story = Story::begin(name, write, Rules::all()).await;
+    let run = story.host.stage("t").await;
+    let mut hold = story.lose(statement, Point::Commit);
+    while story.host.handle(finish(&run)).await.is_ok() {}
+    hold.reached().await;
+    story.host.run_on(finish(&run)).await;
+    story
+        .place
+        .run("UPDATE {s}.t SET what = 'second', at = clock_timestamp() WHERE id < 10")
+        .await;
+    story.host.run_on(plan("t")).await;
+    story.must_be_right().await;
+    let ended = story.let_go(statement, hold).await;
+    // Of all that happened meanwhile Delta names the first: the second send. The fence came after it.
+    assert_eq!(ended, "DELTA_CONCURRENT_APPEND.WITHOUT_HINT");
+    story.must_be_right().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs LAKEWARD_TEST_POSTGRES_URL, LAKEWARD_TEST_AZURITE_URL and LAKEWARD_TEST_SPARK_URL: make test"]
+async fn a_merge_that_commits_late_brings_nothing_old_back() {
+    late_set_operation("late_merge", "cursor = \"at\"", "MERGE INTO").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs LAKEWARD_TEST_POSTGRES_URL, LAKEWARD_TEST_AZURITE_URL and LAKEWARD_TEST_SPARK_URL: make test"]
+async fn an_overwrite_that_commits_late_brings_nothing_old_back() {
+    late_set_operation("late_overwrite", "write = \"replace\"", "INSERT OVERWRITE").await;
+}
+
+/// Two CREATEs of a staging table were sent; the first one runs when the run has long ended.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs LAKEWARD_TEST_POSTGRES_URL, LAKEWARD_TEST_AZURITE_URL and LAKEWARD_TEST_SPARK_URL: make test"]
+async fn a_create_that_runs_late_makes_a_table_that_nobody_uses() {
+    let story = Story::begin("late_create", "write = \"replace\"", Rules::all()).await;
+    let staging = "`_lakeward_t_";
+    let run = story.host.stage("t").await;
+    let mut hold = story.lose("CREATE TABLE `main`.`raw`.`_lakeward_t_", Point::Begin);
+    while story.host.handle(finish(&run)).await.is_ok() {}
+    hold.reached().await;
+    story.host.run_on(finish(&run)).await;
+    story.must_be_right().await;
+    let ended = story.let_go("CREATE TABLE `main`.`raw`.`_lakeward_t_", hold).await;
+    assert_eq!(ended, "SUCCEEDED", "nothing forbids it");
+    story.must_be_right().await;
+    let creates = story.double().statements();
+    let creates = creates
+        .iter()
+        .filter(|s| s.request.sql.starts_with("CREATE TABLE") && s.request.sql.contains(staging));
+    assert_eq!(creates.count(), 2);
+    // The next run has a name of its own, and cleaning takes the leftover away.
+    story.place.run("DELETE FROM {s}.t WHERE id > 15").await;
+    story.host.run_on(plan("t")).await;
+    story.must_be_right().await;
+    let left = async || {
+        story
+            .double()
+            .column("SHOW TABLES IN main.raw LIKE '_lakeward_*'")
+            .await
+    };
+    assert_eq!(left().await.len(), 1);
+    clean(&story).await;
+    assert_eq!(left().await, Vec::<String>::new());
+}
+
+async fn clean(story: &Story) {
+    let job = JobName::parse("t").expect("a name");
+    let state = story
+        .host
+        .services
+        .state
+        .job(&job)
+        .await
+        .expect("its state")
+        .expect("it ran")
+        .value;
+    let request = lakeward::load::CleanRequest {
+        job: &job,
+        life: &state.life,
+        target: &story.host.services.jobs[0].target,
+        ended: state.watermark.run,
+        open: None,
+        keep: std::time::Duration::ZERO,
+        now: chrono::Utc::now(),
+    };
+    story.host.services.loader.clean(&request).await.expect("a clean");
+}
