@@ -89,7 +89,7 @@ impl Setup {
     }
 
     pub fn commit_statement(&self, at: usize) {
-        self.sim.world().warehouse.commit(at);
+        self.sim.world().commit_statement(at);
     }
 }
 

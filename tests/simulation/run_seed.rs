@@ -12,7 +12,7 @@ use rand::RngExt;
 use crate::check::{current_rows, target_is_source};
 use crate::read_back;
 use crate::setup::{Setup, Subject};
-use crate::warehouse::{Pace, StatementState};
+use crate::warehouse::{Pace, StatementState, Whims};
 use crate::world::{Changes, Faults, Row, Sim};
 
 impl Setup {
@@ -93,7 +93,7 @@ impl Setup {
         let mut guard = self.sim.world();
         let world = &mut *guard;
         let changes = match self.mode {
-            WriteMode::Append => Changes::Inserts,
+            WriteMode::Append | WriteMode::InsertOnly => Changes::Inserts,
             WriteMode::Replace | WriteMode::DeleteSync => Changes::Deletes,
             _ => Changes::Updates,
         };
@@ -121,7 +121,7 @@ impl Setup {
         let at = open[world.rng.random_range(0..open.len())];
         match world.warehouse.statements[at].state {
             StatementState::Flying => world.warehouse.begin(at, &self.raw),
-            _ => world.warehouse.commit(at),
+            _ => world.commit_statement(at),
         }
     }
 
@@ -181,6 +181,8 @@ impl Setup {
             let world = &mut *guard;
             world.faults = Faults::default();
             world.warehouse.pace = Pace::Ends;
+            let whims = &mut world.warehouse.whims;
+            (whims.conflict, whims.told_failed) = (0.0, 0.0);
             while !world.source.open.is_empty() {
                 world.source.commit(0);
             }
@@ -240,7 +242,7 @@ impl Setup {
         let mut world = self.sim.world();
         for at in 0..world.warehouse.statements.len() {
             world.warehouse.begin(at, &self.raw);
-            world.warehouse.commit(at);
+            world.commit_statement(at);
         }
     }
 
@@ -298,6 +300,12 @@ pub fn run(subject: Subject, seed: u64, rules: Rules) -> Result<(), String> {
             lost_reply: 0.03,
         };
         world.warehouse.pace = Pace::Any;
+        world.warehouse.whims = Whims {
+            conflict: 0.05,
+            told_failed: 0.03,
+            overlap_fails: world.rng.random_bool(0.5),
+            ledger_first: world.rng.random_bool(0.5),
+        };
         world.warehouse.has_count_guard = world.rng.random_bool(0.5);
         world.warehouse.has_merge_belt = world.rng.random_bool(0.5);
         world.source.begin(&mut world.rng, Changes::Inserts);

@@ -44,10 +44,10 @@ impl Subject {
 
     /// What its loader can do.
     pub fn modes(self) -> &'static [WriteMode] {
-        use WriteMode::{Append, DeleteSync, Merge, Replace, Scd2};
+        use WriteMode::{Append, DeleteSync, InsertOnly, Merge, Replace, Scd2};
         match self {
-            Self::Warehouse => &[Append, Merge, Replace],
-            Self::Delta => &[Append, Merge, Replace, Scd2, DeleteSync],
+            Self::Warehouse => &[Append, Merge, Replace, InsertOnly],
+            Self::Delta => &[Append, Merge, Replace, Scd2, DeleteSync, InsertOnly],
             Self::Files => &[Append, Replace],
         }
     }

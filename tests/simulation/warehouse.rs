@@ -29,6 +29,29 @@ pub struct Warehouse {
     pub tags_lack_job: bool,
     /// How far a statement comes at once; the rest comes when the scheduler says so.
     pub pace: Pace,
+    /// What of the service nobody knows.
+    pub whims: Whims,
+}
+
+/// What the service may do beside what a statement says, as the double of `src/double` does it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Whims {
+    /// Of writes that fail at their commit because somebody else wrote.
+    pub conflict: f64,
+    /// Of writes that commit and are told as failed.
+    pub told_failed: f64,
+    /// The second of two COPYs that share files fails at its commit, instead of taking nothing.
+    pub overlap_fails: bool,
+    /// Files that the ledger knows are not looked for any more.
+    pub ledger_first: bool,
+}
+
+/// What becomes of a write that could commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    Commits,
+    Conflicts,
+    IsToldFailed,
 }
 
 /// How far a statement comes while its client waits for the answer to the POST.
@@ -152,7 +175,14 @@ impl Warehouse {
                         assert_sealed(raw, f);
                     }
                 }
+                let loaded = self.tables.get(table);
+                let is_loaded = loaded.is_some_and(|t| files.iter().all(|f| t.ledger.contains(f.as_ref())));
                 let read: Option<Vec<Vec<Row>>> = files.iter().map(|f| rows_of(raw, f)).collect();
+                let read = match is_loaded {
+                    true if self.whims.ledger_first => Some(vec![]),
+                    true => read.map(|_| vec![]),
+                    false => read,
+                };
                 match (read, metadata(table)) {
                     (Some(rows), Some(metadata)) => StatementState::Running {
                         rows: rows.concat(),
@@ -177,7 +207,7 @@ impl Warehouse {
     }
 
     /// Commits what runs, unless the metadata changed since it began.
-    pub fn commit(&mut self, at: usize) {
+    pub fn commit(&mut self, at: usize, verdict: Verdict) {
         let statement = self.statements[at].clone();
         let StatementState::Running { rows, metadata } = statement.state else {
             return;
@@ -187,9 +217,15 @@ impl Warehouse {
             _ => statement.target.clone(),
         };
         let has_belt = self.has_merge_belt;
+        let overlaps = |table: &Table| match &statement.what {
+            What::Copy { files, .. } => !rows.is_empty() && files.iter().any(|f| table.ledger.contains(f.as_ref())),
+            _ => false,
+        };
         let state = match self.tables.get_mut(&name) {
             None => StatementState::Failed("table not found"),
             Some(table) if table.metadata != metadata => StatementState::Failed("metadata changed"),
+            Some(_) if verdict == Verdict::Conflicts => StatementState::Failed("concurrent write"),
+            Some(table) if self.whims.overlap_fails && overlaps(table) => StatementState::Failed("duplicated files"),
             Some(table) => StatementState::Ok(write(
                 table,
                 &statement.what,
@@ -199,7 +235,10 @@ impl Warehouse {
                 has_belt,
             )),
         };
-        self.statements[at].state = state;
+        self.statements[at].state = match verdict {
+            Verdict::IsToldFailed => StatementState::Failed("concurrent write"),
+            _ => state,
+        };
     }
 }
 
@@ -241,6 +280,7 @@ fn write(table: &mut Table, what: &What, mode: WriteMode, run: &str, rows: Vec<R
                         table.rows.push((row, run.to_owned()));
                         inserted += 1;
                     }
+                    Some(_) if mode == WriteMode::InsertOnly => {}
                     Some((_, tag)) if has_belt && tag.as_str() > run => {}
                     Some((old, tag)) if *old != row => {
                         (*old, *tag) = (row, run.to_owned());

@@ -223,7 +223,7 @@ impl Loader for WarehouseLoader {
                 world.warehouse.begin(at, &self.raw);
             }
             if pace == Pace::Ends {
-                world.warehouse.commit(at);
+                world.commit_statement(at);
             }
             Self::reply(&world, at)?
         };

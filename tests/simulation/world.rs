@@ -7,7 +7,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 
 use crate::gate::Gate;
-use crate::warehouse::Warehouse;
+use crate::warehouse::{Verdict, Warehouse};
 
 /// One row of the source: its version grows with each change, `ts` is its cursor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -123,6 +123,25 @@ pub enum Luck {
     Good,
     FailsBefore,
     ReplyLost,
+}
+
+impl World {
+    /// Commits a statement, if the dice do not say otherwise.
+    pub fn commit_statement(&mut self, at: usize) {
+        let whims = self.warehouse.whims;
+        let dice: f64 = match whims.conflict + whims.told_failed > 0.0 {
+            true => self.rng.random(),
+            false => 1.0,
+        };
+        let verdict = if dice < whims.conflict {
+            Verdict::Conflicts
+        } else if dice < whims.conflict + whims.told_failed {
+            Verdict::IsToldFailed
+        } else {
+            Verdict::Commits
+        };
+        self.warehouse.commit(at, verdict);
+    }
 }
 
 /// A handle on the world and on the gate of the calls in it.
