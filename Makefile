@@ -6,18 +6,25 @@ export CARGO_TARGET_DIR ?= $(CACHE)/target
 export PATH := $(PATH):$(HOME)/.cargo/bin
 SERVERS := pg azurite s3 moto s3proxy spark python
 WITH := tests/setup/with-servers.sh
+PG_TESTS := $(patsubst tests/tests/%.rs,--test %,$(wildcard tests/tests/postgres_*.rs)) --test concurrent_writers
 
-.PHONY: help setup demo check test bench lint deny test-matrix soak clean
+.PHONY: help setup demo demo-databricks databricks-day-one check test bench lint deny test-matrix soak clean
 .DEFAULT_GOAL := help
 
 help: ## this list
-	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 22
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 28
 
 setup: ## install what the tests need (pinned, into ~/.cache/lakeward), skip what is there
 	@tests/setup/install.sh rust postgres azurite s3 s3proxy spark python-readers
 
 demo: ## a shop database copied into a Delta Lake on this machine, killed half-way, changed, counted
 	@tests/setup/install.sh rust && tests/demo/demo.sh
+
+demo-databricks: ## the same for Databricks, against a double with Spark behind it: no workspace, no account
+	@tests/setup/install.sh rust && tests/demo/demo-databricks.sh
+
+databricks-day-one: ## asks a real workspace what only one can tell, and says which switches follow (DAY_ONE_ARGS=--help)
+	@python3 -B tests/day_one/day_one.py $(DAY_ONE_ARGS)
 
 check: ## compile everything, run nothing
 	@tests/setup/install.sh rust && cargo check --workspace --all-targets
@@ -40,7 +47,8 @@ deny: ## licences, duplicate crates, sources (builds cargo-deny once: minutes)
 
 test-matrix: ## the PostgreSQL tests against 13, 14, 16, 17 and 18
 	@tests/setup/install.sh rust pg-matrix
-	for major in 13 14 16 17 18; do echo "== PostgreSQL $$major"; $(WITH) --pg $$major pg python -- cargo test --workspace postgres || exit 1; done
+	for major in 13 14 16 17 18; do echo "== PostgreSQL $$major"; \
+	  $(WITH) --pg $$major pg azurite python -- cargo test --workspace $(PG_TESTS) -- --include-ignored || exit 1; done
 
 bench: ## PostgreSQL to Parquet, side by side with DuckDB and the server's own COPY
 	@tests/setup/install.sh rust postgres python-readers

@@ -2,13 +2,7 @@
 # The demo: a shop's database of a few million rows into a Delta Lake in a folder, killed half-way, changed, counted.
 # Usage: demo.sh [SCALE]   (TPC-H's scale; 0.25 is 2.2 million rows). What it leaves is in target/demo.
 set -euo pipefail
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-root=$(cd "$here/../.." && pwd)
-export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/lakeward/target}
-
-heading() { printf '\n\033[1m%s\033[0m\n' "$*"; }
-took() { printf '  (%s: %d.%d s)\n' "$1" $((($(date +%s%N) - $2) / 1000000000)) $((($(date +%s%N) - $2) / 100000000 % 10)); }
-now() { date +%s%N; }
+. "$(dirname "${BASH_SOURCE[0]}")/pieces.sh"
 
 if [ -z "${LAKEWARD_TEST_POSTGRES_URL:-}" ]; then
   heading "Building lakeward"
@@ -16,20 +10,11 @@ if [ -z "${LAKEWARD_TEST_POSTGRES_URL:-}" ]; then
   exec "$root/tests/setup/with-servers.sh" pg python -- "$0" "$@"
 fi
 
-# An array, not a function: in the background a function would be a shell around the process that is to be killed.
-lakeward=("$CARGO_TARGET_DIR/release/lakeward" -c lakeward.toml)
-# Bars on a terminal; elsewhere the table at the end is enough.
-shows=(--progress auto)
-[ -t 1 ] || shows=(--progress none)
 compare() { "$LAKEWARD_TEST_PYTHON" "$here/compare.py" "$work/lake"; }
 
 begin=$(now)
-work=$root/target/demo
-rm -rf "$work" && mkdir -p "$work" && cd "$work"
-rest=${LAKEWARD_TEST_POSTGRES_URL#postgres://lakeward:}
-export SHOP_PASSWORD=${rest%%@*}
-port=${rest##*:}
-sed -e "s|@HERE@|$work|; s|@PORT@|${port%%/*}|; s|@CA@|$LAKEWARD_TEST_POSTGRES_CA|" "$here/lakeward.toml.in" >lakeward.toml
+open_shop demo
+configure delta "s|@HERE@|$work|"
 
 heading "1. A shop: TPC-H's tables, and one with a column of every PostgreSQL type"
 at=$(now)
@@ -40,17 +25,8 @@ heading "2. What would happen (lakeward plan lineitem)"
 "${lakeward[@]}" plan lineitem
 
 heading "3. The first load, killed with kill -9 as soon as part of the largest table is staged"
-"${lakeward[@]}" run >first.log 2>&1 &
-victim=$!
-deadline=$((SECONDS + 60))
 sealed() { compgen -G "staging/state/runs/lineitem/*/*/slices/*.json" >/dev/null; }
-until sealed; do
-  if ! kill -0 "$victim" 2>/dev/null; then cat first.log && echo "the run ended before it could be killed" >&2 && exit 1; fi
-  [ $SECONDS -lt $deadline ] || { kill "$victim"; cat first.log; echo "nothing of lineitem was staged within a minute" >&2; exit 1; }
-  sleep 0.02
-done
-kill -9 "$victim"
-wait "$victim" 2>/dev/null || true
+kill_when first.log "part of lineitem staged" sealed
 echo "  killed; sealed slices of lineitem: $(compgen -G 'staging/state/runs/lineitem/*/*/slices/*.json' | wc -l)"
 "${lakeward[@]}" runs
 

@@ -218,10 +218,10 @@ impl Project {
 
     /// What its commands find in their environment.
     pub fn variables(&self) -> [(String, String); 3] {
-        self.variables_with(&self.server.password)
+        Self::variables_with(&self.server.password)
     }
 
-    fn variables_with(&self, password: &str) -> [(String, String); 3] {
+    fn variables_with(password: &str) -> [(String, String); 3] {
         let variables = [
             ("SHOP_PASSWORD", password),
             ("STORE_KEY", AZURITE_KEY),
@@ -232,7 +232,7 @@ impl Project {
 
     fn start_with_password(&self, password: &str, arguments: &[&str]) -> Started {
         let number = self.commands.fetch_add(1, Ordering::Relaxed);
-        let variables = self.variables_with(password);
+        let variables = Self::variables_with(password);
         let mut secrets: Vec<String> = variables.iter().map(|(_, secret)| secret.clone()).collect();
         secrets.push(self.server.password.clone());
         Started::in_folder(self.folder(), number, arguments, &variables, secrets)

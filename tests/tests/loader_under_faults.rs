@@ -29,16 +29,16 @@ fn refuse(status: u16, retry_after: Option<u64>) -> Misbehaviour {
 const CASES: &[Case] = &[
     ("nothing", |_| {}),
     ("the token is refused once", |d| {
-        misbehave(d, On::Submit, "COPY INTO", refuse(401, None))
+        misbehave(d, On::Submit, "COPY INTO", refuse(401, None));
     }),
     ("too many requests, with a time", |d| {
-        misbehave(d, On::Submit, "COPY INTO", refuse(429, Some(1)))
+        misbehave(d, On::Submit, "COPY INTO", refuse(429, Some(1)));
     }),
     ("too many requests, without", |d| {
-        misbehave(d, On::Submit, "COPY INTO", refuse(429, None))
+        misbehave(d, On::Submit, "COPY INTO", refuse(429, None));
     }),
     ("unavailable, not executed", |d| {
-        misbehave(d, On::Submit, "COPY INTO", refuse(503, Some(1)))
+        misbehave(d, On::Submit, "COPY INTO", refuse(503, Some(1)));
     }),
     ("unavailable, executed all the same", |d| {
         misbehave(d, On::Submit, "COPY INTO", Misbehaviour::RunThenAnswer { status: 503 });
@@ -55,7 +55,7 @@ const CASES: &[Case] = &[
             .slow("COPY INTO", Point::Commit, 1, Duration::from_millis(700));
     }),
     ("the connection is closed at once", |d| {
-        misbehave(d, On::Submit, "COPY INTO", Misbehaviour::Drop)
+        misbehave(d, On::Submit, "COPY INTO", Misbehaviour::Drop);
     }),
     ("polls fail", |d| {
         misbehave(d, On::Poll, "", refuse(503, None));
@@ -82,7 +82,7 @@ const CASES: &[Case] = &[
     }),
     ("the warehouse was stopped", |d| d.set_warehouse(Power::Stopped)),
     ("a good end is told as closed", |d| {
-        d.switch(|s| s.closes_with_result = true)
+        d.switch(|s| s.closes_with_result = true);
     }),
     ("the state is in the message alone", |d| {
         d.switch(|s| {

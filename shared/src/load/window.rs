@@ -6,6 +6,7 @@
 use chrono::{DateTime, NaiveDate, NaiveDateTime, SecondsFormat, Utc};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::model::job::OnInvalid;
 use crate::model::run::RunPlan;
 use crate::model::table::ColumnType;
 
@@ -36,6 +37,17 @@ impl TargetWindow {
         let cursor = cursor.ok_or_else(|| refuse("the job has no cursor".into()))?;
         let column = plan.schema.column_from(&cursor.column);
         let column = column.ok_or_else(|| refuse(format!("it has no column for cursor '{}'", cursor.column)))?;
+        let is_whole = matches!(
+            column.column_type,
+            ColumnType::Int8 | ColumnType::Int16 | ColumnType::Int32 | ColumnType::Int64
+        );
+        if plan.read.on_invalid == OnInvalid::Null && !is_whole {
+            let why = format!(
+                "with on_invalid = \"null\" column '{}' may hold NULL where the source has a value",
+                column.name
+            );
+            return Err(refuse(why));
+        }
         let end = |position: Option<&crate::model::watermark::Position>| {
             let Some(position) = position else { return Ok(None) };
             let text = canonical(&position.0, &column.column_type);
@@ -61,12 +73,13 @@ fn canonical(text: &str, kind: &ColumnType) -> Option<String> {
         ColumnType::Int8 | ColumnType::Int16 | ColumnType::Int32 | ColumnType::Int64 => {
             text.parse::<i64>().ok().map(|n| n.to_string())
         }
-        ColumnType::Decimal(..) => {
+        ColumnType::Decimal(_, scale) => {
             let digits = text.strip_prefix('-').unwrap_or(text);
-            let is_number = digits.starts_with(|c: char| c.is_ascii_digit())
-                && digits.chars().all(|c| c.is_ascii_digit() || c == '.')
-                && digits.matches('.').count() <= 1;
-            is_number.then(|| text.to_owned())
+            let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+            let is_number = !whole.is_empty() && whole.chars().chain(fraction.chars()).all(|c| c.is_ascii_digit());
+            // A cast would round what the source did not.
+            let fits = fraction.trim_end_matches('0').len() <= usize::from(*scale);
+            (is_number && fits).then(|| text.to_owned())
         }
         ColumnType::Date => {
             let day = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?;
@@ -110,6 +123,8 @@ mod tests {
                 ColumnType::TimestampNtz,
                 Some("2024-05-01T10:00:00.000000"),
             ),
+            ("1.500", decimal.clone(), Some("1.500")),
+            ("1.505", decimal.clone(), None),
             ("infinity", ColumnType::Timestamp, None),
             ("NaN", decimal, None),
             ("4711", ColumnType::Text, None),

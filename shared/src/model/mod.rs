@@ -5,6 +5,7 @@
 
 pub mod batch;
 pub mod check;
+pub mod effort;
 pub mod ids;
 pub mod job;
 pub mod manifest;

@@ -1,11 +1,11 @@
 //! The step from one watermark to the next: what was planned (never changes) and how far its load has come.
 
 use std::fmt;
-use std::ops::AddAssign;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::effort::Effort;
 use super::job::{Lineage, MissingRows, NullCursor, OnInvalid, Relation, WriteMode};
 use super::table::{TableName, TableSchema};
 use super::watermark::{Position, RunId};
@@ -290,31 +290,6 @@ pub struct LoadRecord {
     /// What its statements took so far.
     #[serde(default, skip_serializing_if = "Effort::is_nothing")]
     pub effort: Effort,
-}
-
-/// What a run took of a destination that is billed by time. For people; no rule reads it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-pub struct Effort {
-    /// Statements that were sent.
-    pub statements: u64,
-    /// How long they were under way, as their sender saw it: queueing and the pauses between two looks included.
-    pub busy_ms: u64,
-}
-
-impl AddAssign for Effort {
-    fn add_assign(&mut self, other: Self) {
-        self.statements += other.statements;
-        self.busy_ms += other.busy_ms;
-    }
-}
-
-impl Effort {
-    /// Nothing was asked of the destination.
-    #[must_use]
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
-    pub fn is_nothing(&self) -> bool {
-        *self == Self::default()
-    }
 }
 
 /// `open → committed | abandoning → abandoned`.

@@ -1,7 +1,10 @@
 //! Gives a run up: mark, shut out, abandoned, retract, raise the number. Anyone may start it at any time.
 
+use tokio::time::Instant;
+
 use crate::error::{Error, ErrorKind, Result};
 use crate::load::Work;
+use crate::model::effort::Effort;
 use crate::model::job::WriteMode;
 use crate::model::message::{Message, Outgoing};
 use crate::model::run::{LoadStatus, Outcome, RunDocument, RunKind};
@@ -24,6 +27,7 @@ pub(super) async fn abandon(id: &RunId, reason: &str, services: &Services) -> Re
         return Ok(vec![]);
     }
     let mut call = AbandonCall::default();
+    let began = Instant::now();
     let doing = |e: Error| e.while_doing(format!("cannot abandon run {id}"));
     // Each turn but the last changes a document or the call; others can change the documents only as often.
     for _ in 0..64 {
@@ -47,7 +51,9 @@ pub(super) async fn abandon(id: &RunId, reason: &str, services: &Services) -> Re
             AbandonAction::Mark => set(&mut run, &mut job, LoadStatus::Abandoning, Some(reason), services).await?,
             AbandonAction::MarkAbandoned => set(&mut run, &mut job, LoadStatus::Abandoned, None, services).await?,
             AbandonAction::Raise => {
-                raise(&run.value, &mut job, services).await?;
+                let mut given_up = run.value.clone();
+                given_up.load.effort += effort(id, began, services);
+                raise(&given_up, &mut job, services).await?;
             }
         }
     }
@@ -55,6 +61,17 @@ pub(super) async fn abandon(id: &RunId, reason: &str, services: &Services) -> Re
         ErrorKind::Conflict,
         format!("cannot abandon run {id}: others keep changing its documents"),
     ))
+}
+
+/// What shutting out and retracting took, where it took statements.
+fn effort(id: &RunId, began: Instant, services: &Services) -> Effort {
+    match services.loader.take_statements(id) {
+        0 => Effort::default(),
+        statements => Effort {
+            statements,
+            busy_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+        },
+    }
 }
 
 /// One step of the status by compare-and-set; a lost one reads both documents again, the run first.
@@ -108,7 +125,7 @@ async fn raise(run: &RunDocument, job: &mut Versioned<JobState>, services: &Serv
         next.remember_abandoned(id.run);
     }
     if let RunKind::Reload(reload) = &run.plan.kind
-        && matches!(run.plan.mode, WriteMode::Replace | WriteMode::ReplaceRange)
+        && run.plan.mode == WriteMode::Replace
         && !run.load.steps.is_empty()
     {
         next.reload_owed = Some(reload.clone());

@@ -23,15 +23,6 @@ pub(super) struct Draft {
 pub(super) async fn draft(job: &Job, reload: Option<&Reload>, state: &JobState, services: &Services) -> Result<Draft> {
     let is_full = reload.is_some_and(|r| r.what == ReloadRange::Full);
     let doing = |e: Error| e.while_doing(format!("cannot plan job {}", job.name));
-    if mode(job, reload) == WriteMode::ReplaceRange && state.watermark.position.is_none() {
-        return Err(Error::new(
-            ErrorKind::Unsupported,
-            format!(
-                "cannot reload a range of job {}: nothing of it is loaded yet: run it first",
-                job.name
-            ),
-        ));
-    }
     services.loader.takes(mode(job, reload)).map_err(doing)?;
     let claim = claim(job, reload, state, services).await?;
     // Before the source is read: what comes into the target from now on may be newer than the keys.
@@ -103,8 +94,21 @@ pub(super) async fn draft(job: &Job, reload: Option<&Reload>, state: &JobState, 
 async fn claim(job: &Job, reload: Option<&Reload>, state: &JobState, services: &Services) -> Result<Claim> {
     refuse_nonsense(job, reload)?;
     let is_full = reload.is_some_and(|r| r.what == ReloadRange::Full);
-    if is_full {
+    let is_range = mode(job, reload) == WriteMode::ReplaceRange;
+    if is_range && state.watermark.position.is_none() {
+        return Err(Error::new(
+            ErrorKind::Unsupported,
+            format!(
+                "cannot reload a range of job {}: nothing of it is loaded yet: run it first",
+                job.name
+            ),
+        ));
+    }
+    if is_full || is_range {
         refuse_shared_target(job, services)?;
+    }
+    if is_range {
+        refuse_range_among_others(job, services).await?;
     }
     if state.takes_over || is_full {
         return Ok(Claim::TakeOver);
@@ -185,25 +189,39 @@ fn refuse_nonsense(job: &Job, reload: Option<&Reload>) -> Result<()> {
     }
 }
 
-/// A full reload replaces the table: rows of other jobs would be lost, and their watermarks would not know.
+/// A reload replaces the table or a range of it: rows of other jobs would be lost, and their watermarks would not know.
 fn refuse_shared_target(job: &Job, services: &Services) -> Result<()> {
+    // A catalog, and some file systems, do not tell case apart.
+    let folded = |job: &Job| job.target.to_string().to_lowercase();
     let others = services
         .jobs
         .iter()
-        .filter(|j| j.name != job.name && j.target == job.target);
+        .filter(|j| j.name != job.name && folded(j) == folded(job));
     let others: Vec<&str> = others.map(|j| j.name.as_str()).collect();
     if others.is_empty() {
         return Ok(());
     }
-    Err(Error::new(
+    Err(would_replace_rows_of(job, &others.join(", ")))
+}
+
+/// Jobs of other configurations put themselves down in the target. A range has no column that says whose a row is.
+async fn refuse_range_among_others(job: &Job, services: &Services) -> Result<()> {
+    let target = services.loader.describe(&job.target).await?;
+    let feeders = target.map(|t| t.fed_by).unwrap_or_default();
+    match feeders.keys().find(|feeder| **feeder != job.name) {
+        Some(other) => Err(would_replace_rows_of(job, other.as_str())),
+        None => Ok(()),
+    }
+}
+
+fn would_replace_rows_of(job: &Job, others: &str) -> Error {
+    Error::new(
         ErrorKind::Unsupported,
         format!(
-            "cannot reload job {} in full: it would replace target {}, which {} also loads: give the jobs targets of their own",
-            job.name,
-            job.target,
-            others.join(", ")
+            "cannot reload job {}: it would replace rows of target {}, which {others} also loads: give the jobs targets of their own",
+            job.name, job.target
         ),
-    ))
+    )
 }
 
 /// A new life must not count, skip or delete what a former one loaded: refused before anything is read.

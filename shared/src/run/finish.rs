@@ -8,9 +8,10 @@ use tokio::time::Instant;
 
 use crate::error::{Error, ErrorKind, Result, Retry};
 use crate::load::{Reply, Work};
+use crate::model::effort::Effort;
 use crate::model::manifest::StagedFile;
 use crate::model::message::{Message, Outgoing};
-use crate::model::run::{Effort, LoadStatus, Outcome, RunDocument, Step};
+use crate::model::run::{LoadStatus, Outcome, RunDocument, Step};
 use crate::model::watermark::RunId;
 use crate::report::EventKind;
 use crate::state::{JobState, Lease, Versioned, Written};
@@ -142,7 +143,8 @@ impl Loading<'_> {
             message: Message::Finish {
                 run: self.run.value.id.clone(),
             },
-            delay: (runs_for.unwrap_or_default() / 2).clamp(POLL_MIN, POLL_MAX),
+            // Without a statement it is the target's lease that is waited for.
+            delay: runs_for.map_or(POLL_MAX, |age| (age / 2).clamp(POLL_MIN, POLL_MAX)),
         }
     }
 
@@ -191,10 +193,7 @@ impl Loading<'_> {
             FinishAction::RecordOutcome(step, outcome) => {
                 self.change(|load| record(load, step).outcome = Some(outcome)).await?;
             }
-            FinishAction::Belt => {
-                self.belt().await?;
-                self.spend(began.elapsed());
-            }
+            FinishAction::Belt => self.belt().await?,
             FinishAction::Commit(last) => self.commit(last).await?,
             FinishAction::DropStaging => {
                 loader.drop_staging(&self.work()).await?;

@@ -18,16 +18,22 @@ use super::staged::Staged;
 /// `Finish` of a run that is staged.
 pub(super) async fn finish(run: &RunDocument, services: &Services) -> Result<Outgoing> {
     let message = Message::Finish { run: run.id.clone() };
-    let window = services.loader.compute().and_then(|c| c.load_window);
-    // In one process nothing wakes and sleeps between the jobs of one command.
-    let window = window.filter(|_| !services.host.is_one_process && run.load.steps.is_empty());
-    let delay = match window {
-        Some(window) if Staged::look(&services.state, run).await?.sealed().rows > 0 => {
+    let window = patience(run, services);
+    let delay = match window.is_zero() {
+        false if Staged::look(&services.state, run).await?.sealed().rows > 0 => {
             until_next(window, services.clock.now())
         }
         _ => Duration::ZERO,
     };
     Ok(Outgoing { message, delay })
+}
+
+/// How long a run that is staged may rest because its load waits for a window. In one process nothing wakes and sleeps
+/// between the jobs of one command.
+pub(super) fn patience(run: &RunDocument, services: &Services) -> Duration {
+    let window = services.loader.compute().and_then(|c| c.load_window);
+    let window = window.filter(|_| !services.host.is_one_process && run.load.steps.is_empty());
+    window.unwrap_or_default()
 }
 
 /// Windows begin at whole multiples of their length since 1970.

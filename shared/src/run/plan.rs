@@ -1,5 +1,7 @@
 //! Finds the run that starts at the watermark, or plans it: asks the source, saves the plan, sends its slices out.
 
+use std::time::Duration;
+
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::job::{Job, JobName};
 use crate::model::message::{Message, Origin, Outgoing, TakeOver};
@@ -15,7 +17,7 @@ use super::load_window;
 use super::staged::Staged;
 
 /// A reload waits for the open run; asked again after this.
-const RELOAD_WAITS: std::time::Duration = std::time::Duration::from_secs(20);
+const RELOAD_WAITS: Duration = Duration::from_secs(20);
 
 /// What a plan message asks for.
 #[derive(Debug, Clone, Copy)]
@@ -40,17 +42,10 @@ pub(super) async fn plan(name: &JobName, asked: Asked<'_>, services: &Services) 
         Some(run) if run.value.load.status == LoadStatus::Open => Staged::look(&services.state, &run.value).await?,
         _ => Staged::default(),
     };
-    let found = run.as_ref().map(|run| {
-        let newest = staged
-            .newest
-            .map_or(run.written_at, |sealed| sealed.max(run.written_at));
-        let age = services.clock.now().signed_duration_since(newest);
-        let is_fresh = age.to_std().unwrap_or_default() < services.host.stale_after;
-        PlanFound {
-            run: &run.value,
-            is_staged: staged.missing.is_empty(),
-            is_fresh,
-        }
+    let found = run.as_ref().map(|run| PlanFound {
+        run: &run.value,
+        is_staged: staged.missing.is_empty(),
+        is_fresh: is_fresh(run, &staged, services),
     });
     let is_paused = state.value.paused;
     let (action, must_wait) = decide(
@@ -96,6 +91,19 @@ pub(super) async fn plan(name: &JobName, asked: Asked<'_>, services: &Services) 
         });
     }
     Ok(out)
+}
+
+/// Whether somebody is probably at work, or rightly waits.
+fn is_fresh(run: &Versioned<RunDocument>, staged: &Staged, services: &Services) -> bool {
+    let newest = staged
+        .newest
+        .map_or(run.written_at, |sealed| sealed.max(run.written_at));
+    let age = services.clock.now().signed_duration_since(newest);
+    let waits = match staged.missing.is_empty() {
+        true => load_window::patience(&run.value, services),
+        false => Duration::ZERO,
+    };
+    age.to_std().unwrap_or_default() < services.host.stale_after + waits
 }
 
 /// The job's document; begins its life if there is none, and starts it again where a user takes a target over.

@@ -35,6 +35,7 @@ pub async fn preview(name: &JobName, reload: Option<&Reload>, services: &Service
     }
     let new = || JobState::begin(name.clone(), Life("new".to_owned()), None);
     let state = read.map_or_else(new, |read| read.value);
+    let reload = reload.or(state.reload_owed.as_ref());
     let drafted = draft(job, reload, &state, services).await?;
     if let Some(document) = &drafted.document
         && let Ok(source) = services.source(&document.plan.read.connection)

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
-use crate::model::run::{Effort, LoadRecord, Outcome, RunDocument, Step, StepRecord};
+use crate::model::effort::Effort;
+use crate::model::run::{LoadRecord, Outcome, RunDocument, Step, StepRecord};
 use crate::state::{ComputeUse, RunResult};
 
 use super::staged::Staged;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use lakeward::load::TargetTable;
 use lakeward::model::job::Job;
-use lakeward::model::run::RunDocument;
+use lakeward::model::run::{LoadRecord, RunDocument};
 use lakeward::report::Reporter;
 use lakeward::run::{Preview, Services, preview};
 use serde_json::json;
@@ -46,12 +46,19 @@ struct Seen {
 }
 
 async fn look(job: &Job, services: &Services) -> lakeward::error::Result<Seen> {
-    let preview = preview(&job.name, None, services).await?;
+    let mut preview = preview(&job.name, None, services).await?;
     let target = services.loader.describe(&job.target).await?;
-    let statements = match &preview.run {
-        Some(run) if !run.plan.slices.is_empty() => services.loader.preview(&run.id, &run.plan).await?,
-        _ => vec![],
+    let is_ahead = |run: &&RunDocument| !run.plan.slices.is_empty() && run.load == LoadRecord::default();
+    let statements = match preview.run.as_ref().filter(is_ahead) {
+        Some(run) => services.loader.preview(&run.id, &run.plan).await,
+        None => Ok(vec![]),
     };
+    let statements = statements.unwrap_or_else(|e| {
+        preview
+            .notes
+            .push(format!("its statements cannot be shown: {}", e.chain()));
+        vec![]
+    });
     Ok(Seen {
         preview,
         target,

@@ -34,13 +34,17 @@ pub(super) async fn preview(loader: &Databricks, run: &RunId, plan: &RunPlan) ->
         staging: Some(NONCE),
     };
     let target = loader.object(&plan.target)?;
-    let mut statements = match look(loader, &target).await? {
-        Some(found) => prepare::changes(&found, &work, &target)?,
+    let found = look(loader, &target).await?;
+    let mut statements = match &found {
+        Some(found) => prepare::changes(found, &work, &target)?,
         None => prepare::create(&work, &target, &loader.options)?,
     };
+    let live = found.iter().flat_map(|found| &found.columns);
+    let live = live.filter_map(|c| Some((c.name.to_lowercase(), c.column_type.clone()?)));
+    let live: LiveTypes = live.collect();
     let steps = steps(plan.mode, files.len());
     for step in &steps {
-        statements.push(statement(loader, &work, *step, &LiveTypes::new())?.sql);
+        statements.push(statement(loader, &work, *step, &live)?.sql);
     }
     if steps.len() > 1 {
         statements.push(drop_table(&loader.staging_table(&work)?));

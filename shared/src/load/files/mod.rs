@@ -85,11 +85,11 @@ impl Files {
 fn supported(mode: WriteMode) -> Result<()> {
     match mode {
         WriteMode::Append | WriteMode::Replace => Ok(()),
-        WriteMode::Merge
-        | WriteMode::InsertOnly
-        | WriteMode::Scd2
-        | WriteMode::DeleteSync
-        | WriteMode::ReplaceRange => Err(Error::new(
+        WriteMode::ReplaceRange => Err(Error::new(
+            ErrorKind::Unsupported,
+            "cannot replace a range in plain files: reload the job with --full, or use the destination 'delta'",
+        )),
+        WriteMode::Merge | WriteMode::InsertOnly | WriteMode::Scd2 | WriteMode::DeleteSync => Err(Error::new(
             ErrorKind::Unsupported,
             format!(
                 "cannot write mode '{}' into plain files: use append or replace, or the destination 'delta'",

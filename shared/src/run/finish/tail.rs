@@ -1,7 +1,10 @@
 //! What a finish step does beside its statements: it looks for rows that should not be there, and moves the watermark.
 
+use tokio::time::Instant;
+
 use crate::error::{Error, Result};
 use crate::load::Work;
+use crate::model::effort::Effort;
 use crate::model::run::RunKind;
 use crate::report::EventKind;
 use crate::state::{LastRun, Written};
@@ -15,8 +18,8 @@ impl Loading<'_> {
         let (loader, plan) = (&self.services.loader, &self.run.value.plan);
         for number in &self.job.value.abandoned {
             let id = self.job.value.run_id(*number);
+            let began = Instant::now();
             let rows = loader.count(&id, &plan.target).await?;
-            self.spent.statements += loader.take_statements(&id);
             if rows > 0 {
                 tracing::warn!(run = %id, rows, "rows of an abandoned run had come back; they are taken out again");
                 loader
@@ -27,6 +30,14 @@ impl Loading<'_> {
                         staging: None,
                     })
                     .await?;
+            }
+            // They carry that run's name, and this one pays for them.
+            let statements = loader.take_statements(&id);
+            if statements > 0 {
+                self.spent += Effort {
+                    statements,
+                    busy_ms: millis(began),
+                };
             }
         }
         self.call.is_belted = true;

@@ -63,7 +63,9 @@ impl<'a> Judge<'a> {
             (WriteMode::DeleteSync, _) => Ok(Vec::new()),
             (WriteMode::Scd2, _) => self.version(staged, rows, met).await,
             (WriteMode::InsertOnly, _) => {
-                met.iter().for_each(|m| staged.slots[m.slot as usize].fate = Fate::Same);
+                for met in met {
+                    staged.slots[met.slot as usize].fate = Fate::Same;
+                }
                 Ok(Vec::new())
             }
             _ => self.update(staged, rows, met).await,

@@ -1,0 +1,112 @@
+//! A workspace that does not let us: what `check` says, with the grant that is missing, and that a run which was refused
+//! loses nothing and goes on when somebody has granted it.
+
+use lakeward_tests::both_sides::{assert_same, source_rows, target_rows};
+use lakeward_tests::double::Double;
+use lakeward_tests::double::warehouse::Power;
+use lakeward_tests::postgres::Place;
+use lakeward_tests::project::Project;
+
+struct Story {
+    place: Place,
+    project: Project,
+}
+
+impl Story {
+    async fn begin(name: &str) -> Self {
+        let place = Place::new(name).await;
+        place
+            .run("CREATE TABLE {s}.t (id integer PRIMARY KEY, v text); INSERT INTO {s}.t SELECT n, 'a' FROM generate_series(1, 9) n")
+            .await;
+        let project = Project::in_workspace(&place.server, Double::with_spark().await).await;
+        project.configure(&Self::jobs(&place, "raw.t"));
+        Self { place, project }
+    }
+
+    fn jobs(place: &Place, target: &str) -> String {
+        let s = &place.schema;
+        format!("[[jobs]]\nname = \"t\"\ntable = \"{s}.t\"\ncursor = \"id\"\ntarget = \"{target}\"\n")
+    }
+
+    fn double(&self) -> &Double {
+        self.project.workspace().expect("it loads into one")
+    }
+
+    /// `check` fails, and says this.
+    fn check_says(&self, texts: &[&str]) {
+        let finished = self.project.run(&["check"]);
+        let all = finished.all();
+        assert_eq!(finished.code, Some(1), "{all}");
+        for text in texts {
+            assert!(all.contains(text), "'{text}' is not in:\n{all}");
+        }
+    }
+
+    async fn no_table_is_left(&self) {
+        let left = self.double().column("SHOW TABLES IN main.raw LIKE '_lakeward_*'").await;
+        assert_eq!(left, Vec::<String>::new());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs LAKEWARD_TEST_POSTGRES_URL, LAKEWARD_TEST_AZURITE_URL and LAKEWARD_TEST_SPARK_URL: make test"]
+async fn check_names_the_grant_that_is_missing() {
+    let story = Story::begin("refused_check").await;
+    story.project.run(&["check"]).done();
+    story.no_table_is_left().await;
+    for (privilege, object, told) in [
+        ("READ FILES", "stage", "grant READ FILES"),
+        ("CREATE TABLE", "main.raw", "CREATE TABLE"),
+        ("MODIFY", "main.raw", "MODIFY"),
+        ("USE SCHEMA", "main.raw", "USE SCHEMA"),
+        ("USE CATALOG", "main", "USE CATALOG"),
+    ] {
+        story.double().deny(privilege, object);
+        story.check_says(&[told, "databricks:"]);
+        story.double().allow(privilege, object);
+    }
+    story.project.run(&["check"]).done();
+    story.no_table_is_left().await;
+    story.project.configure(&Story::jobs(&story.place, "nowhere.t"));
+    story.check_says(&["cannot see schema", "nowhere", "create it"]);
+    story.project.configure(&Story::jobs(&story.place, "raw.t"));
+    story.double().set_warehouse(Power::Deleted);
+    story.check_says(&["warehouse", "not a valid endpoint id"]);
+    story.double().set_warehouse(Power::Stopped);
+    story.project.run(&["check"]).done();
+    assert_eq!(story.double().warehouse_starts(), 1);
+    // Another secret in the place of the token: refused, and printed nowhere (which every command of a test is searched for).
+    let section = story
+        .project
+        .destination_section()
+        .replace("WORKSPACE_TOKEN", "STORE_KEY");
+    let connection = story.project.connection_section(&story.place.server.user);
+    let jobs = Story::jobs(&story.place, "raw.t");
+    story
+        .project
+        .write(&format!("version = 1\n{section}{connection}{jobs}"));
+    story.check_says(&["token"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs LAKEWARD_TEST_POSTGRES_URL, LAKEWARD_TEST_AZURITE_URL and LAKEWARD_TEST_SPARK_URL: make test"]
+async fn a_run_that_was_refused_goes_on_when_it_may() {
+    let story = Story::begin("refused_run").await;
+    for (privilege, object) in [
+        ("CREATE TABLE", "main.raw"),
+        ("READ FILES", "stage"),
+        ("MODIFY", "main.raw.t"),
+    ] {
+        story.double().deny(privilege, object);
+        story.project.run(&["run"]).refused(1, &["job t:", privilege]);
+        story.double().allow(privilege, object);
+    }
+    story.project.run(&["run"]).done();
+    let source = source_rows(&story.place, "SELECT id::text, v FROM {s}.t").await;
+    assert_same(
+        "raw.t",
+        &target_rows(&story.project, "raw.t", &["id", "v"]).await,
+        &source,
+    );
+    story.no_table_is_left().await;
+}
