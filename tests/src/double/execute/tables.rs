@@ -137,6 +137,9 @@ fn read_creation(context: &Context, sql: &str) -> Result<Creation, SqlError> {
     })
 }
 
+/// Makes a real commit of what only Unity Catalog knows; not shown to anybody.
+const DROPPED_KEY: &str = "lakeward.constraint.dropped_key";
+
 /// Managed Delta tables only: a path of this machine would work in Spark, and nowhere else.
 fn refuse_other_formats(cursor: Cursor<'_>) -> Result<(), SqlError> {
     let mut location = cursor;
@@ -217,6 +220,10 @@ pub async fn alter(context: &Context, sql: &str, mut cursor: Cursor<'_>) -> Resu
         return Ok(answer);
     }
     lock(&context.world.catalog).check_table("MODIFY", &table)?;
+    if cursor.accept(&["DROP", "PRIMARY", "KEY"]) {
+        return drop_primary_key(context, &table, cursor.accept(&["IF", "EXISTS"])).await;
+    }
+    refuse_null_in_key(context, &table, cursor)?;
     if cursor.accept(&["CLUSTER", "BY", "AUTO"]) {
         lock(&context.world.catalog).facts_mut(&table).clusters_itself = true;
         return Ok(Answer::default());
@@ -252,6 +259,44 @@ pub async fn alter(context: &Context, sql: &str, mut cursor: Cursor<'_>) -> Resu
         catalog.tables.insert(new_name, facts);
     }
     Ok(answer)
+}
+
+/// `DROP PRIMARY KEY [IF EXISTS] [RESTRICT | CASCADE]`, which Spark does not parse. A metadata commit like any other.
+async fn drop_primary_key(context: &Context, table: &TableName, may_be_missing: bool) -> Result<Answer, SqlError> {
+    context.world.engine.describe(table, Detail::Columns).await?;
+    if lock(&context.world.catalog).facts(table).primary_key.is_empty() {
+        let text = format!("Table {} has no primary key.", table.quoted());
+        let missing = SqlError::new("DELTA_CONSTRAINT_DOES_NOT_EXIST", "42704", text);
+        return if may_be_missing {
+            Ok(Answer::default())
+        } else {
+            Err(missing)
+        };
+    }
+    let sql = format!(
+        "ALTER TABLE {} SET TBLPROPERTIES ('{DROPPED_KEY}' = 'true')",
+        table.quoted()
+    );
+    gated(context, job(context, &sql), Some(table)).await?;
+    let mut catalog = lock(&context.world.catalog);
+    let facts = catalog.facts_mut(table);
+    facts.primary_key.clear();
+    facts.metadata_commits += 1;
+    Ok(Answer::default())
+}
+
+/// A key holds no NULL as long as it stands.
+fn refuse_null_in_key(context: &Context, table: &TableName, mut cursor: Cursor<'_>) -> Result<(), SqlError> {
+    if !cursor.accept(&["ALTER", "COLUMN"]) {
+        return Ok(());
+    }
+    let column = cursor.identifier()?;
+    let key = lock(&context.world.catalog).facts(table).primary_key;
+    if cursor.sees(&["DROP", "NOT", "NULL"]) && key.iter().any(|k| k.eq_ignore_ascii_case(&column)) {
+        let text = format!("Column '{column}' belongs to the primary key of {}.", table.quoted());
+        return Err(SqlError::new("UC_PRIMARY_KEY_ON_NULLABLE_COLUMN", "42831", text));
+    }
+    Ok(())
 }
 
 /// Which privilege this needs, and whether it fails open writes, is what a workspace has to tell: both are switches.
