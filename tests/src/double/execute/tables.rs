@@ -34,6 +34,8 @@ pub async fn create(context: &Context, sql: &str) -> Result<Answer, SqlError> {
     let table = creation.table.clone();
     {
         let catalog = lock(&context.world.catalog);
+        catalog.check("USE CATALOG", &table.catalog)?;
+        catalog.check("USE SCHEMA", &table.schema_name())?;
         catalog.check("CREATE TABLE", &table.schema_name())?;
         if !catalog.namespaces.contains(&table.schema_name()) {
             let text = format!("The schema `{}`.`{}` cannot be found.", table.catalog, table.schema);
