@@ -11,7 +11,7 @@ use lakeward::error::{Error, Result};
 use lakeward::load::databricks::{Databricks, HostIdentity, Pauses, Surroundings};
 use lakeward::model::ids::Ids;
 use lakeward::model::job::JobName;
-use lakeward::model::message::{Delivery, Message, Origin};
+use lakeward::model::message::{Delivery, Message, Origin, Outgoing};
 use lakeward::model::watermark::RunId;
 use lakeward::report::Reporter;
 use lakeward::run::decide::Rules;
@@ -85,14 +85,19 @@ impl InProcess {
         Self { services }
     }
 
-    /// Handles one message; what follows from it is the test's.
-    pub async fn handle(&self, message: Message) -> Result<Vec<Message>> {
+    /// Handles one message; what follows from it, and when, is the test's.
+    pub async fn deliver(&self, message: Message) -> Result<Vec<Outgoing>> {
         let delivery = Delivery {
             message,
             attempt: self.services.ids.short(),
             deadline: None,
         };
-        let out = handle(&delivery, &self.services).await?;
+        handle(&delivery, &self.services).await
+    }
+
+    /// Handles one message; what follows from it is the test's.
+    pub async fn handle(&self, message: Message) -> Result<Vec<Message>> {
+        let out = self.deliver(message).await?;
         Ok(out.into_iter().map(|outgoing| outgoing.message).collect())
     }
 

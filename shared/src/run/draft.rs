@@ -9,7 +9,7 @@ use crate::source::{PlanRequest, SourcePlan};
 use crate::state::JobState;
 
 use super::Services;
-use super::contract::{Agreed, agree};
+use super::contract::agree;
 
 /// The next run of a job, not saved yet.
 pub(super) struct Draft {
@@ -24,7 +24,7 @@ pub(super) async fn draft(job: &Job, reload: Option<&Reload>, state: &JobState, 
     let is_full = reload.is_some_and(|r| r.what == ReloadRange::Full);
     let doing = |e: Error| e.while_doing(format!("cannot plan job {}", job.name));
     services.loader.takes(mode(job, reload)).map_err(doing)?;
-    let claim = claim(job, reload, state, services).await?;
+    refuse_nonsense(job, reload, state)?;
     // Before the source is read: what comes into the target from now on may be newer than the keys.
     let target_version = match job.write {
         WriteMode::DeleteSync => services.loader.describe(&job.target).await?.and_then(|t| t.version),
@@ -54,27 +54,22 @@ pub(super) async fn draft(job: &Job, reload: Option<&Reload>, state: &JobState, 
             notes: planned.notes,
         });
     }
-    let agreed = match agree(job, planned.schema.clone(), state.schema.as_ref(), is_full) {
-        Ok(agreed) => agreed,
+    // The target is looked at only now: a job that has nothing to do must not wake a warehouse.
+    let (is_empty, read) = (planned.is_empty, planned.read.clone());
+    let mut plan = match compose(job, reload, state, planned, services).await {
+        Ok(plan) => plan,
         Err(refused) => {
-            source.release(&planned.read).await;
+            source.release(&read).await;
             return Err(refused);
         }
     };
+    plan.target_version = target_version;
     // A full reload of nothing empties the target; any other run of nothing only moves the watermark.
-    let status = if planned.is_empty && !is_full {
+    let status = if is_empty && !is_full {
         LoadStatus::Committed
     } else {
         LoadStatus::Open
     };
-    let mut plan = compose(job, reload, claim, state, planned, agreed, services);
-    plan.target_version = target_version;
-    if plan.mode == WriteMode::ReplaceRange
-        && let Err(refused) = TargetWindow::of(&plan)
-    {
-        services.source(&job.connection)?.release(&plan.read).await;
-        return Err(refused.while_doing(format!("cannot plan job {}", job.name)));
-    }
     let notes = plan.notes.clone();
     let load = LoadRecord {
         status,
@@ -90,20 +85,10 @@ pub(super) async fn draft(job: &Job, reload: Option<&Reload>, state: &JobState, 
     })
 }
 
-/// Refuses what would lose or double rows before anything is read; else says what the run may do to its target.
+/// Refuses what would lose or double rows in the target; else says what the run may do to it.
 async fn claim(job: &Job, reload: Option<&Reload>, state: &JobState, services: &Services) -> Result<Claim> {
-    refuse_nonsense(job, reload)?;
     let is_full = reload.is_some_and(|r| r.what == ReloadRange::Full);
     let is_range = mode(job, reload) == WriteMode::ReplaceRange;
-    if is_range && state.watermark.position.is_none() {
-        return Err(Error::new(
-            ErrorKind::Unsupported,
-            format!(
-                "cannot reload a range of job {}: nothing of it is loaded yet: run it first",
-                job.name
-            ),
-        ));
-    }
     if is_full || is_range {
         refuse_shared_target(job, services)?;
     }
@@ -119,22 +104,23 @@ async fn claim(job: &Job, reload: Option<&Reload>, state: &JobState, services: &
     Ok(Claim::OwnOnly)
 }
 
-fn compose(
+async fn compose(
     job: &Job,
     reload: Option<&Reload>,
-    claim: Claim,
     state: &JobState,
     planned: SourcePlan,
-    agreed: Agreed,
     services: &Services,
-) -> RunPlan {
+) -> Result<RunPlan> {
+    let is_full = reload.is_some_and(|r| r.what == ReloadRange::Full);
+    let claim = claim(job, reload, state, services).await?;
+    let agreed = agree(job, planned.schema.clone(), state.schema.as_ref(), is_full)?;
     let target_name = |source: &Option<String>| {
         source
             .as_ref()
             .and_then(|s| agreed.schema.column_from(s))
             .map(|c| c.name.clone())
     };
-    RunPlan {
+    let plan = RunPlan {
         kind: reload.map_or(RunKind::Regular, |r| RunKind::Reload(r.clone())),
         planned_from: state.watermark.position.clone(),
         position_after: planned.position_after,
@@ -155,7 +141,12 @@ fn compose(
         planned_at: services.clock.now(),
         notes: planned.notes.into_iter().chain(agreed.notes).collect(),
         schema: agreed.schema,
+    };
+    if plan.mode == WriteMode::ReplaceRange {
+        let doing = |e: Error| e.while_doing(format!("cannot plan job {}", job.name));
+        TargetWindow::of(&plan).map_err(doing)?;
     }
+    Ok(plan)
 }
 
 /// A full reload replaces the target, a range of an append job its range; keyed modes find the rows they know.
@@ -167,7 +158,8 @@ fn mode(job: &Job, reload: Option<&Reload>) -> WriteMode {
     }
 }
 
-fn refuse_nonsense(job: &Job, reload: Option<&Reload>) -> Result<()> {
+/// Before anything is asked of anybody.
+fn refuse_nonsense(job: &Job, reload: Option<&Reload>, state: &JobState) -> Result<()> {
     let refuse = |text: String| Err(Error::new(ErrorKind::Unsupported, text));
     let name = &job.name;
     if job.write == WriteMode::Append && job.cursor.is_none() {
@@ -185,6 +177,13 @@ fn refuse_nonsense(job: &Job, reload: Option<&Reload>) -> Result<()> {
         Some(ReloadRange::Range { .. }) if job.cursor.is_none() => refuse(format!(
             "cannot reload a range of job {name}: it has no cursor; use --full"
         )),
+        Some(ReloadRange::Range { .. })
+            if mode(job, reload) == WriteMode::ReplaceRange && state.watermark.position.is_none() =>
+        {
+            refuse(format!(
+                "cannot reload a range of job {name}: nothing of it is loaded yet: run it first"
+            ))
+        }
         _ => Ok(()),
     }
 }

@@ -14,7 +14,6 @@ use arrow::array::{AsArray, BooleanArray};
 use arrow::compute::filter_record_batch;
 use futures::TryStreamExt as _;
 
-use super::columns::Fields;
 use super::datafile::{DataFile, arrow_schema};
 use super::door::{Change, NewFile, Removal};
 use super::merge::Budget;
@@ -26,7 +25,7 @@ use super::table::{Table, Tries, Try};
 use super::view::View;
 use crate::error::{Error, ErrorKind, OrError as _, Result};
 use crate::load::Work;
-use crate::model::table::{ColumnType, LINEAGE_RUN};
+use crate::model::table::LINEAGE_RUN;
 
 /// Puts the run's number into the log, unless it or a later one is there.
 pub(super) async fn shut_out(table: &Table, work: &Work<'_>) -> Result<()> {
@@ -110,7 +109,7 @@ async fn without(
     let schema = arrow_schema(view)?;
     let tag = work.run.to_string();
     let keys = &work.plan.schema.key;
-    let columns = typed(&view.fields);
+    let columns = view.fields.typed();
     let mut output = Output::new(table, work.run, &schema, columns, keys, budget.file_bytes);
     for file in files {
         let open = DataFile::open(table, &file.path, file.bytes, file.has_deletions).await?;
@@ -129,10 +128,4 @@ async fn without(
         }
     }
     output.finish().await
-}
-
-/// The columns that can have statistics.
-pub(super) fn typed(fields: &Fields) -> Vec<(String, ColumnType)> {
-    let known = fields.0.iter().filter_map(|f| Some((f.name.clone(), f.column_type()?)));
-    known.collect()
 }

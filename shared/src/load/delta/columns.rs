@@ -72,6 +72,12 @@ impl Field {
 pub(super) struct Fields(pub Vec<Field>);
 
 impl Fields {
+    /// Names and types of the columns that can have statistics.
+    pub fn typed(&self) -> Vec<(String, ColumnType)> {
+        let known = self.0.iter().filter_map(|f| Some((f.name.clone(), f.column_type()?)));
+        known.collect()
+    }
+
     /// Reads the log's schema text.
     pub fn parse(schema: &str) -> Result<Self> {
         #[derive(Deserialize)]

@@ -12,7 +12,6 @@ use arrow::datatypes::{DataType, Int64Type, Schema, SchemaRef};
 use futures::TryStreamExt as _;
 use serde_json::Value;
 
-use super::abandon::typed;
 use super::datafile::{DataFile, arrow_schema};
 use super::door::NewFile;
 use super::kernel::blocking;
@@ -46,7 +45,7 @@ pub(super) async fn replace_range(
     })
     .await?;
     let keys = &work.plan.schema.key;
-    let mut output = Output::new(table, work.run, &schema, typed(&view.fields), keys, budget.file_bytes);
+    let mut output = Output::new(table, work.run, &schema, view.fields.typed(), keys, budget.file_bytes);
     let (mut remove, mut deleted) = (HashSet::new(), 0);
     for (path, bytes, has_deletions, stats) in files {
         if !inside.may_be_in(&stats) {

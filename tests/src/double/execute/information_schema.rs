@@ -146,8 +146,23 @@ fn column_tags(context: &Context, tables: &[TableName]) -> Vec<Vec<String>> {
 
 async fn columns_of(context: &Context, tables: &[TableName]) -> Result<Vec<Vec<String>>, SqlError> {
     let mut rows = Vec::new();
-    for table in tables {
-        let described = context.world.engine.describe(table, Detail::Columns).await?;
+    // A table whose name a parameter holds is the only one that is asked for.
+    let named = |table: &&TableName| {
+        let parameters = context.statement.request.parameters.iter();
+        parameters
+            .filter_map(|p| p.value.as_ref())
+            .any(|value| *value == table.table)
+    };
+    let asked: Vec<&TableName> = match tables.iter().any(|table| named(&table)) {
+        true => tables.iter().filter(named).collect(),
+        false => tables.iter().collect(),
+    };
+    for table in asked {
+        let described = match context.world.engine.describe(table, Detail::Columns).await {
+            // Dropped meanwhile: the service's catalog is one database and shows it or not.
+            Err(error) if error.class == "TABLE_OR_VIEW_NOT_FOUND" => continue,
+            other => other?,
+        };
         for (position, column) in described.columns.iter().enumerate() {
             let nullable = if column.nullable { "YES" } else { "NO" };
             let comment = column.comment.as_deref().unwrap_or_default();

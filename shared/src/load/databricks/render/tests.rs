@@ -5,9 +5,9 @@ use super::merge::merge;
 use super::quote::Object;
 use super::scd2::scd2;
 use super::sync::sync;
-use super::table::{TableOptions, create_staging, create_target};
+use super::table::{TableOptions, add_columns, create_staging, create_target, drop_not_null, drop_primary_key, widen};
 use super::*;
-use crate::load::databricks::columns::lineage;
+use crate::load::databricks::columns::{Wanted, lineage};
 use crate::load::databricks::tests::fixture::{files, plan, run_id, work};
 use crate::model::job::{Lineage, MissingRows, WriteMode};
 use crate::model::run::RunPlan;
@@ -179,6 +179,27 @@ fn tables_are_created_with_types_comments_key_and_claim() {
         "a_staging_table_is_plain",
         shown(&plan, 1, |w| create_staging(w, &staging()))
     );
+}
+
+#[test]
+fn a_table_is_changed_by_one_statement_a_kind() {
+    let wanted = |name: &str, column_type| Wanted {
+        name: name.into(),
+        column_type,
+        nullable: true,
+        comment: Some("it's new".into()),
+    };
+    let added = [
+        wanted("Order `No`", ColumnType::Text),
+        wanted("at", ColumnType::Timestamp),
+    ];
+    let statements = [
+        add_columns(&target(), &added).unwrap(),
+        widen(&target(), "amount", &ColumnType::Decimal(38, 10)).unwrap(),
+        drop_primary_key(&target()),
+        drop_not_null(&target(), "id").unwrap(),
+    ];
+    insta::assert_snapshot!(statements.join(";\n"));
 }
 
 #[test]

@@ -10,7 +10,6 @@ use std::collections::HashSet;
 
 use futures::TryStreamExt as _;
 
-use super::abandon::typed;
 use super::datafile::DataFile;
 use super::door::NewFile;
 use super::output::Output;
@@ -66,7 +65,7 @@ pub(super) async fn merge(table: &Table, view: &View, work: &Work<'_>, parts: &[
         table,
         work.run,
         &shape.schema,
-        typed(&view.fields),
+        view.fields.typed(),
         &shape.key_names,
         budget.file_bytes,
     );
