@@ -126,7 +126,9 @@ impl Encoder {
             None => self.part.insert(self.parts.begin()?),
         };
         part.write(self.layout.file_batch(batch)?)?;
-        self.encoded.store(self.closed_bytes + part.bytes(), Ordering::Relaxed);
+        // What is in the file already: the size of an open row group is a guess that may turn out too high.
+        self.encoded
+            .store(self.closed_bytes + part.written_bytes(), Ordering::Relaxed);
         if part.is_full() {
             self.close_part()?;
         }

@@ -158,9 +158,17 @@ impl Part {
     }
 
     /// Its size so far; of rows that are not encoded yet nothing is known.
-    pub(super) fn bytes(&self) -> u64 {
+    fn bytes(&self) -> u64 {
         match &self.form {
             Form::Narrow(writer) => (writer.bytes_written() + writer.in_progress_size()) as u64,
+            Form::Wide(wide) => wide.file.bytes_written() as u64,
+        }
+    }
+
+    /// What of it is in the file for good.
+    pub(super) fn written_bytes(&self) -> u64 {
+        match &self.form {
+            Form::Narrow(writer) => writer.bytes_written() as u64,
             Form::Wide(wide) => wide.file.bytes_written() as u64,
         }
     }
