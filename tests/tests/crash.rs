@@ -21,10 +21,21 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::Value;
 
-/// For each of the two stores.
-const KILLS: usize = 30;
-/// For the workspace, where a load takes several statements and a kill meets each of them somewhere else.
-const KILLS_OF_WORKSPACE: usize = 50;
+/// How much of it.
+#[derive(Clone, Copy)]
+struct Size {
+    kills: usize,
+    /// Of the larger tables at the start.
+    rows: usize,
+}
+
+/// For each of the two stores. More than one slice a table.
+const STORE: Size = Size {
+    kills: 30,
+    rows: 12_000,
+};
+/// A load takes several statements, and a kill meets each of them somewhere else; Spark takes its time for every row.
+const WORKSPACE: Size = Size { kills: 50, rows: 1500 };
 /// Every so many rounds the victim is a full reload.
 const RELOAD_EVERY: usize = 5;
 /// Half of the kills come at any moment of a run, most of which is planning; the others soon after one of these.
@@ -42,9 +53,9 @@ const TABLES: &str = "
     CREATE INDEX ON {s}.merged (updated_at);
     CREATE TABLE {s}.appended (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, what text NOT NULL);
     CREATE TABLE {s}.replaced (id integer PRIMARY KEY, what text);
-    INSERT INTO {s}.merged (customer, total, note) SELECT 'c' || n, n / 7.0, repeat(md5(n::text), 8) FROM generate_series(1, 12000) n;
-    INSERT INTO {s}.appended (what) SELECT repeat(md5(n::text), 8) FROM generate_series(1, 12000) n;
-    INSERT INTO {s}.replaced SELECT n, repeat(md5(n::text), 8) FROM generate_series(1, 4000) n;
+    INSERT INTO {s}.merged (customer, total, note) SELECT 'c' || n, n / 7.0, repeat(md5(n::text), 8) FROM generate_series(1, {rows}) n;
+    INSERT INTO {s}.appended (what) SELECT repeat(md5(n::text), 8) FROM generate_series(1, {rows}) n;
+    INSERT INTO {s}.replaced SELECT n, repeat(md5(n::text), 8) FROM generate_series(1, {rows} / 3) n;
     ANALYZE {s}.merged; ANALYZE {s}.appended; ANALYZE {s}.replaced";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -52,7 +63,7 @@ const TABLES: &str = "
 async fn in_a_folder_every_row_is_there_once_whenever_the_process_is_killed() {
     let place = Place::new("crash_folder").await;
     let project = Project::new(&place.server, Destination::Folder);
-    story("a folder", place, project, KILLS).await;
+    story("a folder", place, project, STORE).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -60,7 +71,7 @@ async fn in_a_folder_every_row_is_there_once_whenever_the_process_is_killed() {
 async fn in_an_object_store_every_row_is_there_once_whenever_the_process_is_killed() {
     let place = Place::new("crash_azurite").await;
     let project = Project::new(&place.server, Destination::Azurite);
-    story("an object store", place, project, KILLS).await;
+    story("an object store", place, project, STORE).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -68,7 +79,7 @@ async fn in_an_object_store_every_row_is_there_once_whenever_the_process_is_kill
 async fn in_a_workspace_every_row_is_there_once_whenever_the_process_is_killed() {
     let place = Place::new("crash_workspace").await;
     let project = Project::in_workspace(&place.server, Double::with_spark().await).await;
-    story("a workspace", place, project, KILLS_OF_WORKSPACE).await;
+    story("a workspace", place, project, WORKSPACE).await;
 }
 
 /// What was done so far.
@@ -93,8 +104,8 @@ fn number(variable: &str, or: u64) -> u64 {
         .unwrap_or(or)
 }
 
-async fn story(name: &str, place: Place, project: Project, kills: usize) {
-    place.run(TABLES).await;
+async fn story(name: &str, place: Place, project: Project, size: Size) {
+    place.run(&TABLES.replace("{rows}", &size.rows.to_string())).await;
     let s = &place.schema;
     project.configure(&format!(
         "[defaults]\nslice_size = \"1MiB\"\n\
@@ -118,7 +129,7 @@ async fn story(name: &str, place: Place, project: Project, kills: usize) {
         kills: 0,
         escaped: 0,
     };
-    let kills = usize::try_from(number("LAKEWARD_CRASH_KILLS", kills as u64)).expect("a number of kills");
+    let kills = usize::try_from(number("LAKEWARD_CRASH_KILLS", size.kills as u64)).expect("a number of kills");
     let mut round = 0;
     while story.kills < kills {
         assert!(
@@ -155,7 +166,7 @@ impl Story {
                 break;
             }
         }
-        if self.rng.random_bool(0.4) {
+        if self.rng.random_bool(0.25) {
             let finished = self.project.run(&["run", "--progress", "none"]).done();
             self.run_time = (self.run_time + finished.took) / 2;
         }
