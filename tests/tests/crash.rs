@@ -3,7 +3,7 @@
 //! One command drives three jobs (merge, append, replace), so that a kill meets each of them somewhere else; the source
 //! changes between the kills and while the victim is at work. Only kills that met a live process count. Where they
 //! met it is looked up in the state it left, so that a fast machine on which all of them fall into one phase is seen.
-//! `LAKEWARD_CRASH_SEED` chooses other moments, `LAKEWARD_CRASH_KILLS` another number for each store.
+//! `LAKEWARD_CRASH_SEED` chooses other moments, `LAKEWARD_CRASH_KILLS` another number for each story.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -24,6 +24,7 @@ use serde_json::Value;
 /// How much of it.
 #[derive(Clone, Copy)]
 struct Size {
+    seed: u64,
     kills: usize,
     /// Of the larger tables at the start.
     rows: usize,
@@ -31,11 +32,16 @@ struct Size {
 
 /// For each of the two stores. More than one slice a table.
 const STORE: Size = Size {
+    seed: 1,
     kills: 30,
     rows: 12_000,
 };
-/// A load takes several statements, and a kill meets each of them somewhere else; Spark takes its time for every row.
-const WORKSPACE: Size = Size { kills: 50, rows: 1500 };
+/// Of two. A load takes several statements, and a kill meets each of them somewhere else; Spark takes its time for every row.
+const WORKSPACE: Size = Size {
+    seed: 1,
+    kills: 25,
+    rows: 1500,
+};
 /// Every so many rounds the victim is a full reload.
 const RELOAD_EVERY: usize = 5;
 /// Half of the kills come at any moment of a run, most of which is planning; the others soon after one of these.
@@ -77,9 +83,20 @@ async fn in_an_object_store_every_row_is_there_once_whenever_the_process_is_kill
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs LAKEWARD_TEST_POSTGRES_URL, LAKEWARD_TEST_AZURITE_URL and LAKEWARD_TEST_SPARK_URL: make test"]
 async fn in_a_workspace_every_row_is_there_once_whenever_the_process_is_killed() {
-    let place = Place::new("crash_workspace").await;
+    in_a_workspace("one workspace", 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs LAKEWARD_TEST_POSTGRES_URL, LAKEWARD_TEST_AZURITE_URL and LAKEWARD_TEST_SPARK_URL: make test"]
+async fn in_another_workspace_too() {
+    in_a_workspace("another workspace", 2).await;
+}
+
+/// Two of them side by side: a process waits for its statements most of the time.
+async fn in_a_workspace(name: &str, seed: u64) {
+    let place = Place::new(&format!("crash_workspace_{seed}")).await;
     let project = Project::in_workspace(&place.server, Double::with_spark().await).await;
-    story("a workspace", place, project, WORKSPACE).await;
+    story(name, place, project, Size { seed, ..WORKSPACE }).await;
 }
 
 /// What was done so far.
@@ -115,7 +132,7 @@ async fn story(name: &str, place: Place, project: Project, size: Size) {
     ));
     let opened = project.open(&project.state_root()).await;
     let state = StateStore::new(opened.store, opened.root, Ids::random());
-    let seed = number("LAKEWARD_CRASH_SEED", 1);
+    let seed = number("LAKEWARD_CRASH_SEED", size.seed);
     let rng = StdRng::seed_from_u64(seed);
     let run_time = Duration::from_millis(2500);
     let met = BTreeMap::new();
