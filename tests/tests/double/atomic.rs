@@ -5,22 +5,15 @@ use lakeward_tests::double::faults::Point;
 use lakeward_tests::double::switches::{Atomic, AtomicResult};
 
 use super::client::Client;
-use super::staged::{Stage, copy};
+use super::staged::{Stage, copy, light};
 
 const MANAGED: &str = "TBLPROPERTIES ('delta.feature.catalogManaged' = 'supported')";
 
 async fn begun() -> (Double, Stage, Client) {
-    let double = Double::light().await;
-    let stage = Stage::of(&double);
-    stage.put_rows("run/a.parquet", &[(1, "x")]).await;
-    let client = Client::of(&double);
-    client
-        .good(&format!("CREATE TABLE main.raw.t (id BIGINT, name STRING) {MANAGED}"))
-        .await;
-    client
-        .good(&format!("CREATE TABLE main.raw._loads (load_id STRING) {MANAGED}"))
-        .await;
-    (double, stage, client)
+    let begun = light(&[(1, "x")], MANAGED).await;
+    let loads = format!("CREATE TABLE main.raw._loads (load_id STRING) {MANAGED}");
+    begun.2.good(&loads).await;
+    begun
 }
 
 fn load(more: &str) -> String {

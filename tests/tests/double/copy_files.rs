@@ -9,19 +9,10 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 
 use super::client::Client;
-use super::staged::{STAGE, Stage, copy, copy_with, rows_file};
-
-const TABLE: &str = "main.raw.t";
+use super::staged::{STAGE, Stage, TABLE, copy, copy_with, light, rows_file};
 
 async fn begun() -> (Double, Stage, Client) {
-    let double = Double::light().await;
-    let stage = Stage::of(&double);
-    stage.put_rows("run/a.parquet", &[(1, "x"), (2, "y")]).await;
-    let client = Client::of(&double);
-    client
-        .good(&format!("CREATE TABLE {TABLE} (id BIGINT, name STRING)"))
-        .await;
-    (double, stage, client)
+    light(&[(1, "x"), (2, "y")], "").await
 }
 
 #[tokio::test]

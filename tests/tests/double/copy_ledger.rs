@@ -5,20 +5,12 @@ use lakeward_tests::double::faults::Point;
 use lakeward_tests::double::switches::{Ledger, LedgerPath, Overlap};
 
 use super::client::Client;
-use super::staged::{STAGE, Stage, copy, copy_with};
-
-const TABLE: &str = "main.raw.t";
+use super::staged::{STAGE, Stage, TABLE, copy, copy_with, light};
 
 async fn begun() -> (Double, Stage, Client) {
-    let double = Double::light().await;
-    let stage = Stage::of(&double);
-    stage.put_rows("run/a.parquet", &[(1, "x"), (2, "y")]).await;
-    stage.put_rows("run/b.parquet", &[(3, "z")]).await;
-    let client = Client::of(&double);
-    client
-        .good(&format!("CREATE TABLE {TABLE} (id BIGINT, name STRING)"))
-        .await;
-    (double, stage, client)
+    let begun = light(&[(1, "x"), (2, "y")], "").await;
+    begun.1.put_rows("run/b.parquet", &[(3, "z")]).await;
+    begun
 }
 
 async fn inserted(client: &Client, sql: &str) -> u64 {

@@ -4,20 +4,12 @@ use lakeward_tests::double::Double;
 use lakeward_tests::double::faults::Point;
 
 use super::client::Client;
-use super::staged::{Stage, copy};
+use super::staged::{Stage, TABLE, copy, light};
 
-const TABLE: &str = "main.raw.t";
 const FENCE: &str = "ALTER TABLE main.raw.t SET TBLPROPERTIES ('lakeward.fence' = 'orders/42/01J')";
 
 async fn begun() -> (Double, Stage, Client) {
-    let double = Double::light().await;
-    let stage = Stage::of(&double);
-    stage.put_rows("run/a.parquet", &[(1, "x")]).await;
-    let client = Client::of(&double);
-    client
-        .good(&format!("CREATE TABLE {TABLE} (id BIGINT, name STRING)"))
-        .await;
-    (double, stage, client)
+    light(&[(1, "x")], "").await
 }
 
 #[tokio::test]

@@ -11,8 +11,25 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use parquet::arrow::ArrowWriter;
 
+use super::client::Client;
+
 /// Where the statements say the files are.
 pub const STAGE: &str = "abfss://lake@account.dfs.core.windows.net/stage";
+
+/// The table that `light` makes.
+pub const TABLE: &str = "main.raw.t";
+
+/// A double without Spark, `run/a.parquet` with these rows, and an empty table that takes them; `properties` end its statement.
+pub async fn light(rows: &[(i64, &str)], properties: &str) -> (Double, Stage, Client) {
+    let double = Double::light().await;
+    let stage = Stage::of(&double);
+    stage.put_rows("run/a.parquet", rows).await;
+    let client = Client::of(&double);
+    client
+        .good(&format!("CREATE TABLE {TABLE} (id BIGINT, name STRING) {properties}"))
+        .await;
+    (double, stage, client)
+}
 
 /// A store that the double reads.
 pub struct Stage {
