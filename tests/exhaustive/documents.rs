@@ -76,6 +76,7 @@ fn plan(mode: WriteMode) -> RunPlan {
         lineage: Lineage::Run,
         claim: Claim::OwnOnly,
         may_widen: false,
+        cluster_by: None,
         target_version: None,
         estimate: Estimate::default(),
         planned_at: chrono::DateTime::UNIX_EPOCH,

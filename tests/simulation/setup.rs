@@ -82,6 +82,7 @@ pub fn job(mode: WriteMode) -> Job {
         contract: SchemaContract::default(),
         schedule: None,
         type_widening: false,
+        cluster_by: None,
     }
 }
 

@@ -206,6 +206,7 @@ pub fn job(relation: Relation) -> Job {
         contract: SchemaContract::default(),
         schedule: None,
         type_widening: false,
+        cluster_by: None,
     }
 }
 
@@ -257,6 +258,7 @@ pub fn saved(plan: &SourcePlan) -> RunPlan {
         lineage: Lineage::Run,
         claim: Claim::OwnOnly,
         may_widen: false,
+        cluster_by: None,
         target_version: None,
         estimate: plan.estimate,
         planned_at: Utc::now(),

@@ -27,8 +27,6 @@ pub struct DatabricksConfig {
     pub staging_schema: Option<String>,
     /// How to get in.
     pub auth: DatabricksAuth,
-    /// New tables are clustered as Databricks chooses.
-    pub cluster_by_auto: bool,
     /// Of new tables.
     pub table_properties: BTreeMap<String, String>,
     /// Of new tables.
@@ -142,7 +140,6 @@ pub(super) fn destination(
         schema: file.schema,
         staging_schema: file.staging_schema,
         auth: auth(file.auth),
-        cluster_by_auto: file.cluster_by.is_some(),
         table_properties: file.table_properties.unwrap_or_default(),
         table_tags: file.table_tags.unwrap_or_default(),
         price_per_hour: file.price_per_hour,
@@ -275,6 +272,7 @@ mod tests {
 
     use super::*;
     use crate::config::{Config, Destination, parse};
+    use crate::model::job::ClusterBy;
 
     const STAGING: &str = "[staging]\nurl = 'abfss://s@acct.dfs.core.windows.net/lakeward'\n";
 
@@ -300,7 +298,7 @@ mod tests {
 
     #[test]
     fn a_workspace_is_read_and_targets_are_named_in_full() {
-        let more = "staging_schema = 'tmp'\nprice_per_hour = 5\nload_window = '15m'\ncluster_by = 'auto'\n[destination.table_tags]\nowner = 'sales'\n";
+        let more = "staging_schema = 'tmp'\nprice_per_hour = 5\nload_window = '15m'\n[destination.table_tags]\nowner = 'sales'\n";
         let config = file(&workspace(more), STAGING).unwrap();
         let Destination::Databricks(databricks) = &config.destination else {
             panic!("{:?}", config.destination)
@@ -311,7 +309,6 @@ mod tests {
             databricks.auth,
             DatabricksAuth::AzureManagedIdentity { client_id: None }
         );
-        assert!(databricks.cluster_by_auto);
         assert_eq!(databricks.table_tags["owner"], "sales");
         assert_eq!(config.jobs[0].target.to_string(), "main.raw.orders");
         assert_eq!(config.wildcards[0].target, "main.crm.{table}");
@@ -331,6 +328,29 @@ mod tests {
         assert_eq!(databricks.copy_credential.as_deref(), Some("cred"));
         let keys: Vec<String> = config.secrets().into_iter().map(|(key, _)| key).collect();
         assert!(keys.contains(&"destination.auth.token".to_owned()), "{keys:?}");
+    }
+
+    #[test]
+    fn new_tables_are_clustered_as_the_job_says() {
+        let by = |value: &str| {
+            let jobs = format!("{STAGING}[defaults]\ncluster_by = {value}\n");
+            file(&workspace(""), &jobs).map(|config| config.jobs[0].cluster_by.clone())
+        };
+        assert_eq!(by("'auto'"), Ok(Some(ClusterBy::Auto)));
+        let columns = vec!["region".to_owned(), "At".to_owned()];
+        assert_eq!(
+            by("{ columns = ['region', 'At'] }"),
+            Ok(Some(ClusterBy::Columns(columns)))
+        );
+        for (value, text) in [
+            ("{ columns = [] }", "names no column"),
+            ("{ columns = ['a', 'b', 'c', 'd', 'e'] }", "name at most four"),
+            ("'atuo'", "did you mean 'auto'?"),
+            ("5", "auto"),
+        ] {
+            let problems = by(value).expect_err(value);
+            assert!(problems.contains(text), "{problems}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::schema::json_schema;
-use super::wording::as_toml;
+use super::wording::{as_toml, example_table};
 
 type Object = Map<String, Value>;
 
@@ -176,15 +176,7 @@ impl<'s> Page<'s> {
         let mut lines = Vec::new();
         for variant in schema.get("oneOf").and_then(Value::as_array).into_iter().flatten() {
             let word = variant.get("const").map(as_toml);
-            let table = || {
-                variant
-                    .get("properties")?
-                    .as_object()?
-                    .keys()
-                    .next()
-                    .map(|k| format!("{{ {k} = \"…\" }}"))
-            };
-            if let Some(word) = word.or_else(table) {
+            if let Some(word) = word.or_else(|| example_table(variant)) {
                 lines.push(format!("<br>`{word}`: {}", description(variant)));
             }
         }

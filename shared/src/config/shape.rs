@@ -12,7 +12,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::problem::Findings;
 use super::value;
-use super::wording::{example, kind, kind_of_schema, list, proposal, with_brackets};
+use super::wording::{example, example_table, kind, kind_of_schema, list, proposal, with_brackets};
 use crate::secrets::SecretText;
 
 type Object = Map<String, Value>;
@@ -144,8 +144,7 @@ impl<'s> Walk<'s, '_, '_> {
             (DeValue::String(text), _) if !words.is_empty() => {
                 if !words.contains(&text.as_ref()) {
                     // The table branch is a word's only alternative.
-                    let table = table_branch.and_then(|b| b.get("properties")?.as_object()?.keys().next());
-                    let table = table.map(|key| format!("{{ {key} = \"…\" }}"));
+                    let table = table_branch.and_then(example_table);
                     let known: Vec<&str> = words.iter().copied().chain(table.as_deref()).collect();
                     self.unknown("word", text, &known, schema, value.span());
                 }

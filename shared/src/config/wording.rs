@@ -55,6 +55,14 @@ pub(super) fn example(schema: &Map<String, Value>) -> String {
     }
 }
 
+/// `{ mark = "…" }`: the table that stands beside a word, with its first key.
+pub(super) fn example_table(branch: &Value) -> Option<String> {
+    let (key, property) = branch.get("properties")?.as_object()?.iter().next()?;
+    let is_list = property.get("type").is_some_and(|t| t == "array");
+    let value = if is_list { "[\"…\"]" } else { "\"…\"" };
+    Some(format!("{{ {key} = {value} }}"))
+}
+
 /// A scalar where a list is wanted: the same in brackets.
 pub(super) fn with_brackets(schema: &Map<String, Value>, found: &DeValue<'_>) -> Option<String> {
     let text = found.as_str().filter(|_| kind_of_schema(schema) == ["a list"])?;

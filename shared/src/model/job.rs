@@ -109,6 +109,8 @@ pub struct Job {
     pub contract: SchemaContract,
     /// When a tick plans it; five cron fields.
     pub schedule: Option<Schedule>,
+    /// How a new target is clustered; `None`: not at all.
+    pub cluster_by: Option<ClusterBy>,
     /// Whether the local Delta table may take on the type widening feature (older readers refuse such tables).
     pub type_widening: bool,
 }
@@ -217,6 +219,16 @@ pub enum MissingRows {
     Delete,
     /// Set this boolean column of the target to true.
     Mark(String),
+}
+
+/// Which rows of a new table in Databricks lie together (liquid clustering).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ClusterBy {
+    /// Databricks chooses the columns. Managed tables with predictive optimization only.
+    Auto,
+    /// At most four columns, by source name.
+    Columns(Vec<String>),
 }
 
 /// What becomes of a value without a counterpart in the target type (numeric NaN, infinite dates, year 10000).

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::effort::Effort;
-use super::job::{Lineage, MissingRows, NullCursor, OnInvalid, Relation, WriteMode};
+use super::job::{ClusterBy, Lineage, MissingRows, NullCursor, OnInvalid, Relation, WriteMode};
 use super::table::{TableName, TableSchema};
 use super::watermark::{Position, RunId};
 
@@ -55,6 +55,9 @@ pub struct RunPlan {
     /// Whether prepare may widen column types in the target.
     #[serde(default)]
     pub may_widen: bool,
+    /// How a new target is clustered; columns by target name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster_by: Option<ClusterBy>,
     /// What the source estimated.
     pub estimate: Estimate,
     /// When it was planned, by the planner's clock. For people; no rule reads it.

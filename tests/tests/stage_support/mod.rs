@@ -74,6 +74,7 @@ pub fn plan(columns: Vec<Column>, lineage: Lineage) -> RunPlan {
         lineage,
         claim: Claim::OwnOnly,
         may_widen: false,
+        cluster_by: None,
         target_version: None,
         estimate: Estimate::default(),
         planned_at: "2024-05-01T10:00:00Z".parse().unwrap(),

@@ -29,8 +29,6 @@ pub(in super::super) struct DatabricksFile {
     pub staging_schema: Option<String>,
     /// How to get in.
     pub auth: DatabricksAuthFile,
-    /// How new tables are clustered. Without it they are not.
-    pub cluster_by: Option<ClusterByFile>,
     /// Properties of new tables.
     pub table_properties: Option<BTreeMap<String, String>>,
     /// Tags of new tables.
@@ -45,14 +43,6 @@ pub(in super::super) struct DatabricksFile {
     /// Allows plain http, for emulators: `host` then begins with `http://`.
     #[schemars(extend("default" = false))]
     pub allow_http: Option<bool>,
-}
-
-/// How new tables are clustered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub(in super::super) enum ClusterByFile {
-    /// Databricks chooses the columns. Managed tables with predictive optimization only.
-    Auto,
 }
 
 /// How to get into a Databricks workspace.

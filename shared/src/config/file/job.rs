@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::super::{DEFAULT_SLICE_SIZE, DEFAULT_TIMEZONE};
 use crate::model::job::{
-    ConsistencyWish, Lineage, MissingRows, Naming, NullCursor, OnInvalid, SchemaContract, WriteMode,
+    ClusterBy, ConsistencyWish, Lineage, MissingRows, Naming, NullCursor, OnInvalid, SchemaContract, WriteMode,
 };
 
 /// Keys that say which job it is: they make no sense in `[defaults]`.
@@ -16,7 +16,7 @@ pub(in super::super) const KEYS_OF_ONE_JOB: &[&str] = &["name", "table", "query"
 
 /// One table or query that lands in one target table.
 #[derive(Debug, Deserialize, JsonSchema)]
-#[schemars(deny_unknown_fields, extend("x-later" = ["cluster_by", "mask", "checks", "json", "nested", "keep_offset"]))]
+#[schemars(deny_unknown_fields, extend("x-later" = ["mask", "checks", "json", "nested", "keep_offset"]))]
 pub(in super::super) struct JobFile {
     /// Letters, digits, `-`, `_` and `.`. It names the job's state: a renamed job is a new job. A job for many tables
     /// (`table = "public.*"`) takes a pattern such as `shop-{table}`, and `{table}` if it has none.
@@ -103,6 +103,9 @@ pub(in super::super) struct JobFile {
     /// The time zone of the schedule, by its IANA name.
     #[schemars(extend("x-value" = "timezone", "default" = DEFAULT_TIMEZONE))]
     pub timezone: Option<String>,
+    /// Which rows of a new table in Databricks lie together: `"auto"`, or `{ columns = ["region", "ordered_at"] }`. A
+    /// table that is there stays as it is.
+    pub cluster_by: Option<ClusterBy>,
     /// Lets a Delta table take on the type widening feature when a column's type becomes wider; older readers refuse
     /// such tables. Also needs `schema_contract = { types = "evolve" }`.
     #[schemars(extend("default" = false))]

@@ -86,6 +86,7 @@ pub(super) fn complete(section: &Section<'_>, context: &Context<'_>, findings: &
         lineage: file.lineage.unwrap_or_default(),
         contract: file.schema_contract.unwrap_or_default(),
         schedule,
+        cluster_by: file.cluster_by,
         type_widening: file.type_widening.unwrap_or(false),
     };
     rules::check(&job, section, context, findings);

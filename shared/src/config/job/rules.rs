@@ -5,7 +5,7 @@ use super::super::problem::Findings;
 use super::super::section::Section;
 use super::Context;
 use super::columns::reads;
-use crate::model::job::{Job, MissingRows, NullCursor, Relation, WriteMode};
+use crate::model::job::{ClusterBy, Job, MissingRows, NullCursor, Relation, WriteMode};
 
 /// The mechanism of PostgreSQL that stands in for a cursor column.
 const XMIN: &str = "xmin";
@@ -18,6 +18,7 @@ pub(super) fn check(job: &Job, section: &Section<'_>, context: &Context<'_>, fin
     if matches!(context.destination, Some(Destination::Files { .. })) {
         plain_files(job, section, findings);
     }
+    clustering(job, section, context, findings);
 }
 
 fn plain_files(job: &Job, section: &Section<'_>, findings: &mut Findings<'_>) {
@@ -33,6 +34,31 @@ fn plain_files(job: &Job, section: &Section<'_>, findings: &mut Findings<'_>) {
         let text = format!("plain files cannot take {}", job.write.as_str());
         let remedy = "use write = \"append\" or \"replace\", or the destination type \"delta\"";
         section.error(findings, "write", &text, remedy);
+    }
+}
+
+/// docs.databricks.com/aws/en/delta/clustering: at most four keys.
+const CLUSTER_COLUMNS_MAX: usize = 4;
+
+fn clustering(job: &Job, section: &Section<'_>, context: &Context<'_>, findings: &mut Findings<'_>) {
+    let mut refuse = |text: &str, remedy: &str| section.error(findings, "cluster_by", text, remedy);
+    let elsewhere = matches!(
+        context.destination,
+        Some(Destination::Delta(_) | Destination::Files { .. })
+    );
+    match &job.cluster_by {
+        None => {}
+        _ if elsewhere => refuse("'cluster_by' is about tables in Databricks", "remove it"),
+        Some(ClusterBy::Columns(columns)) if columns.is_empty() => {
+            refuse("'cluster_by' names no column", "name at most four, or write \"auto\"");
+        }
+        Some(ClusterBy::Columns(columns)) if columns.len() > CLUSTER_COLUMNS_MAX => {
+            refuse(
+                "'cluster_by' names more columns than Databricks takes",
+                "name at most four, or write \"auto\"",
+            );
+        }
+        _ => {}
     }
 }
 
@@ -146,7 +172,18 @@ fn columns(job: &Job, section: &Section<'_>, findings: &mut Findings<'_>) {
     let mark = job.hard_delete.iter().map(|c| ("hard_delete", c));
     let types = job.types.keys().map(|c| ("types", c));
     let cursor = job.cursor.iter().filter(|c| *c != XMIN).map(|c| ("cursor", c));
-    for (key, column) in keys.chain(order).chain(mark).chain(types).chain(cursor) {
+    let clustering = match &job.cluster_by {
+        Some(ClusterBy::Columns(columns)) => columns.as_slice(),
+        _ => &[],
+    };
+    let clustering = clustering.iter().map(|c| ("cluster_by", c));
+    for (key, column) in keys
+        .chain(order)
+        .chain(mark)
+        .chain(types)
+        .chain(cursor)
+        .chain(clustering)
+    {
         if !reads(&job.columns, column) {
             let text = format!("column '{column}' is named here, but 'columns' leaves it out");
             section.error(findings, key, &text, "add it to 'columns'");

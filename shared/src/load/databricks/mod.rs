@@ -128,7 +128,6 @@ impl Databricks {
             schema: config.schema.clone(),
             staging_schema: config.staging_schema.clone(),
             options: TableOptions {
-                cluster_by_auto: config.cluster_by_auto,
                 properties: config.table_properties.clone(),
                 tags: config.table_tags.clone(),
             },

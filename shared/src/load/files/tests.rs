@@ -162,6 +162,7 @@ fn plan(mode: WriteMode) -> RunPlan {
         lineage: Lineage::Run,
         claim: Claim::OwnOnly,
         may_widen: false,
+        cluster_by: None,
         target_version: None,
         estimate: Estimate::default(),
         planned_at: "2024-05-01T10:00:00Z".parse().unwrap(),

@@ -279,3 +279,21 @@ async fn a_statement_that_may_be_repeated_is_when_that_can_help() {
     client.run(&statement()).await.unwrap_err();
     assert_eq!(answerer.statements().len(), 1);
 }
+
+#[tokio::test]
+async fn a_statement_that_runs_too_long_is_cancelled_and_not_taken_for_done() {
+    let (answerer, client) = answering(|request, _| match request.line.ends_with("/cancel") {
+        true => ok(json!({})),
+        false => pending(),
+    })
+    .await;
+    let pauses = Pauses {
+        statement_max: Duration::from_millis(20),
+        ..quick()
+    };
+    let failure = Client { pauses, ..client }.run(&statement()).await.unwrap_err();
+    assert_eq!(failure.into_error().kind(), ErrorKind::WarehouseBusy);
+    assert_eq!(answerer.statements().len(), 1, "what may yet succeed is not sent again");
+    let last = answerer.seen().last().unwrap().line.clone();
+    assert!(last.starts_with("POST ") && last.ends_with("/cancel"), "{last}");
+}

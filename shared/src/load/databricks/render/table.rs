@@ -9,15 +9,13 @@ use super::quote::{Object, ddl_type, identifier, literal};
 use crate::error::Result;
 use crate::load::Work;
 use crate::load::databricks::columns::{Wanted, wanted};
-use crate::model::job::WriteMode;
+use crate::model::job::{ClusterBy, WriteMode};
 use crate::model::run::RunPlan;
 use crate::model::table::ColumnType;
 
 /// What a new target gets beside its columns.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(in super::super) struct TableOptions {
-    /// Databricks chooses clustering columns.
-    pub cluster_by_auto: bool,
     /// Table properties, as they are.
     pub properties: BTreeMap<String, String>,
     /// Tags of the catalog.
@@ -36,13 +34,7 @@ pub(in super::super) fn create_target(
     let is_strict = |name: &String| wanted.iter().any(|w| w.name == *name && !w.nullable);
     let has_one_row_a_key = matches!(plan.mode, WriteMode::Merge | WriteMode::InsertOnly | WriteMode::Replace);
     if has_one_row_a_key && !plan.schema.key.is_empty() && plan.schema.key.iter().all(is_strict) {
-        let keys = plan
-            .schema
-            .key
-            .iter()
-            .map(|k| identifier(k))
-            .collect::<Result<Vec<_>>>()?;
-        lines.push(format!("PRIMARY KEY ({})", keys.join(", ")));
+        lines.push(format!("PRIMARY KEY ({})", identifiers(&plan.schema.key)?));
     }
     let mut properties = BTreeMap::from([
         ("delta.columnMapping.mode".to_owned(), "name".to_owned()),
@@ -55,18 +47,30 @@ pub(in super::super) fn create_target(
         .comment
         .as_ref()
         .map(|c| format!("\nCOMMENT {}", literal(c)));
-    let clustering = options.cluster_by_auto.then_some("\nCLUSTER BY AUTO");
     let create = format!(
         "CREATE TABLE IF NOT EXISTS {} (\n  {}\n){}{}\nTBLPROPERTIES ({})",
         target.sql,
         lines.join(",\n  "),
         comment.unwrap_or_default(),
-        clustering.unwrap_or_default(),
+        clustering(plan.cluster_by.as_ref())?,
         pairs(&properties)
     );
     let tags =
         (!options.tags.is_empty()).then(|| format!("ALTER TABLE {} SET TAGS ({})", target.sql, pairs(&options.tags)));
     Ok(std::iter::once(create).chain(tags).collect())
+}
+
+fn clustering(by: Option<&ClusterBy>) -> Result<String> {
+    Ok(match by {
+        None => String::new(),
+        Some(ClusterBy::Auto) => "\nCLUSTER BY AUTO".to_owned(),
+        Some(ClusterBy::Columns(columns)) => format!("\nCLUSTER BY ({})", identifiers(columns)?),
+    })
+}
+
+fn identifiers(names: &[String]) -> Result<String> {
+    let quoted = names.iter().map(|name| identifier(name)).collect::<Result<Vec<_>>>()?;
+    Ok(quoted.join(", "))
 }
 
 /// The run's staging table: the plan's columns, as they were staged.

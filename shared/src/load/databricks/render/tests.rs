@@ -1,5 +1,7 @@
 //! Every statement, word for word.
 
+use std::collections::BTreeMap;
+
 use super::copy::{FILES_PER_COPY, Reading, chunk, copy};
 use super::merge::merge;
 use super::quote::Object;
@@ -9,9 +11,9 @@ use super::table::{TableOptions, add_columns, create_staging, create_target, dro
 use super::*;
 use crate::load::databricks::columns::{Wanted, lineage};
 use crate::load::databricks::tests::fixture::{files, plan, run_id, work};
-use crate::model::job::{Lineage, MissingRows, WriteMode};
+use crate::model::job::{ClusterBy, Lineage, MissingRows, WriteMode};
 use crate::model::run::RunPlan;
-use crate::model::table::ColumnType;
+use crate::model::table::{Column, ColumnType};
 use crate::model::watermark::Position;
 
 fn target() -> Object {
@@ -166,10 +168,24 @@ fn delete_sync_marks_and_unmarks() {
 }
 
 #[test]
+fn a_table_is_clustered_by_the_columns_that_the_job_names() {
+    let mut plan = plan(WriteMode::Append);
+    plan.cluster_by = Some(ClusterBy::Columns(vec!["id".into(), "we`ird".into()]));
+    let statements = create_target(
+        &plan,
+        &target(),
+        ("lakeward.job.orders", "k3f9x2ab"),
+        &TableOptions::default(),
+    );
+    let clustering = "\nCLUSTER BY (`id`, `we``ird`)\n";
+    assert!(statements.unwrap()[0].contains(clustering));
+}
+
+#[test]
 fn tables_are_created_with_types_comments_key_and_claim() {
-    let plan = plan(WriteMode::Merge);
+    let mut plan = plan(WriteMode::Merge);
+    plan.cluster_by = Some(ClusterBy::Auto);
     let options = TableOptions {
-        cluster_by_auto: true,
         properties: [("delta.enableChangeDataFeed".to_owned(), "true".to_owned())].into(),
         tags: [("owner".to_owned(), "sales's".to_owned())].into(),
     };
@@ -213,4 +229,27 @@ fn the_small_statements() {
         count(&staging()),
     ];
     insta::assert_snapshot!(statements.join(";\n"));
+}
+
+/// docs sql-execution: a statement's text is at most 16 MiB.
+#[test]
+fn the_widest_table_and_the_most_files_fit_into_a_statement() {
+    let (run, files) = (run_id(), files(1000));
+    let mut plan = plan(WriteMode::Merge);
+    let one = plan.schema.columns[1].clone();
+    // As many columns as PostgreSQL allows, of its longest names; every backtick is doubled.
+    let wide = (0..1600).map(|n| Column {
+        name: format!("{n:`>63}"),
+        ..one.clone()
+    });
+    plan.schema.columns.extend(wide);
+    let work = work(&run, &plan, &files);
+    for sql in [
+        merge(&work, &target(), &staging()),
+        scd2(&work, &target(), &staging()),
+        copy(&work, &staging(), &reading(None), &files, &BTreeMap::new(), &[]),
+    ] {
+        let bytes = sql.unwrap().len();
+        assert!(bytes < 16 << 20, "{bytes}");
+    }
 }

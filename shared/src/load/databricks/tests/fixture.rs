@@ -73,6 +73,7 @@ pub(in crate::load::databricks) fn plan(mode: WriteMode) -> RunPlan {
         lineage: Lineage::Run,
         claim: Claim::OwnOnly,
         may_widen: false,
+        cluster_by: None,
         target_version: (mode == WriteMode::DeleteSync).then_some(17),
         estimate: Estimate::default(),
         planned_at: "2026-05-01T10:00:00.25Z".parse().unwrap(),

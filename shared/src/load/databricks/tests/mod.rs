@@ -32,7 +32,6 @@ fn config(base: &str) -> DatabricksConfig {
         schema: "raw".into(),
         staging_schema: None,
         auth: DatabricksAuth::Token(SecretText("dapi-hunter2".into())),
-        cluster_by_auto: false,
         table_properties: [].into(),
         table_tags: [].into(),
         copy_from: Some("/Volumes/main/raw/staging".into()),

@@ -235,6 +235,7 @@ pub fn plan(mode: WriteMode) -> RunPlan {
         lineage: Lineage::Run,
         claim: Claim::OwnOnly,
         may_widen: false,
+        cluster_by: None,
         target_version: None,
         estimate: Estimate::default(),
         planned_at: Utc.with_ymd_and_hms(2026, 1, 2, 3, 4, 5).unwrap(),
