@@ -186,34 +186,6 @@ async fn prices(place: &Place) -> Vec<Row> {
     .await
 }
 
-/// A table that somebody made, with columns that are wider than the source's.
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs LAKEWARD_TEST_POSTGRES_URL, LAKEWARD_TEST_AZURITE_URL and LAKEWARD_TEST_SPARK_URL: make test"]
-async fn wider_columns_of_a_workspaces_table_are_kept() {
-    let place = Place::new("e2e_wider").await;
-    place
-        .run("CREATE TABLE {s}.t (id integer PRIMARY KEY, price numeric(9,3)); INSERT INTO {s}.t SELECT n, n / 7.0 FROM generate_series(1, 30) n")
-        .await;
-    let project = Project::in_workspace(&place.server, Double::with_spark().await).await;
-    let double = project.workspace().expect("it loads into one");
-    let s = &place.schema;
-    for write in ["append", "merge", "replace"] {
-        let create = format!("CREATE TABLE main.raw.{write} (id BIGINT, price DECIMAL(30,8))");
-        double.sql(&create).await.expect("a table");
-        let cursor = if write == "replace" { "" } else { "cursor = \"id\"\n" };
-        project.configure(&format!(
-            "[[jobs]]\nname = \"{write}\"\ntable = \"{s}.t\"\nwrite = \"{write}\"\n{cursor}target = \"raw.{write}\"\n"
-        ));
-        project.run(&["run"]).done();
-        let expected = source_rows(&place, "SELECT id::text, price::numeric(30,8)::text FROM {s}.t").await;
-        assert_same(
-            write,
-            &target_rows(&project, &format!("raw.{write}"), &["id", "price"]).await,
-            &expected,
-        );
-    }
-}
-
 /// What is there stays, and what is new comes.
 async fn first_prices(place: &Place, project: &Project, before: &[Row]) {
     let rows = target_rows_by_all(project, "raw.first_prices", &["id", "price", "updated_at"]).await;

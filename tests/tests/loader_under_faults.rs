@@ -1,5 +1,6 @@
 //! Our loader against every misbehaviour of the service that the double knows, one after another, on one table: after each
-//! the target is what the source is, and nothing was sent that the double calls a violation.
+//! the target is what the source is, and nothing was sent that the double calls a violation. What may happen to any write
+//! happens to each mode's own; the rest is about requests and COPY INTO, and an append goes through it.
 //!
 //! That a careless client falls for each of them is seen in `double/`.
 
@@ -9,13 +10,14 @@ use lakeward::run::decide::Rules;
 use lakeward_tests::double::Double;
 use lakeward_tests::double::faults::{Misbehaviour, On, Point};
 use lakeward_tests::double::sql_error::SqlError;
-use lakeward_tests::double::switches::{Ledger, LedgerPath, Missing, Overlap, Sqlstate};
+use lakeward_tests::double::switches::{Atomic, Ledger, LedgerPath, Missing, Overlap, Sqlstate};
 use lakeward_tests::double::warehouse::Power;
 use lakeward_tests::in_process::{InProcess, plan};
 use lakeward_tests::postgres::Place;
 use lakeward_tests::project::Project;
 
-type Case = (&'static str, fn(&Double));
+/// What happens, and how: to the double's next statement of this text.
+type Case = (&'static str, fn(&Double, &str));
 
 fn misbehave(double: &Double, on: On, part: &str, what: Misbehaviour) {
     double.faults().http(on, part, 1, what);
@@ -25,66 +27,72 @@ fn refuse(status: u16, retry_after: Option<u64>) -> Misbehaviour {
     Misbehaviour::Refuse { status, retry_after }
 }
 
-/// What goes wrong around one load. The names say what the service does.
-const CASES: &[Case] = &[
-    ("nothing", |_| {}),
-    ("the token is refused once", |d| {
+/// What goes wrong around any write. The names say what the service does.
+const WRITES: &[Case] = &[
+    ("unavailable, executed all the same", |d, sql| {
+        misbehave(d, On::Submit, sql, Misbehaviour::RunThenAnswer { status: 503 });
+    }),
+    ("the answer is lost after the commit", |d, sql| {
+        misbehave(d, On::Submit, sql, Misbehaviour::RunThenDrop);
+    }),
+    ("the answer is lost before the commit", |d, sql| {
+        misbehave(d, On::Submit, sql, Misbehaviour::AcceptThenDrop);
+        d.faults().slow(sql, Point::Commit, 1, Duration::from_millis(700));
+    }),
+    ("it begins late", |d, sql| {
+        d.faults().slow(sql, Point::Begin, 1, Duration::from_secs(2));
+    }),
+    ("somebody else wrote", |d, sql| {
+        let error = SqlError::known("DELTA_CONCURRENT_APPEND.ROW_LEVEL_CHANGES");
+        d.faults().fail(sql, Point::Commit, 1, error);
+    }),
+    ("somebody changed the table", |d, sql| {
+        d.faults()
+            .fail(sql, Point::Commit, 1, SqlError::known("DELTA_METADATA_CHANGED"));
+    }),
+    ("committed, and told as failed", |d, sql| {
+        let error = SqlError::known("DELTA_CONCURRENT_TRANSACTION");
+        d.faults().fail(sql, Point::Committed, 1, error);
+    }),
+];
+
+/// Around a COPY INTO, a request, an answer.
+const COPIES: &[Case] = &[
+    ("there are no transactions", |d, _| {
+        d.switch(|s| s.atomic = Atomic::PreviewOff);
+    }),
+    ("nothing", |_, _| {}),
+    ("the token is refused once", |d, _| {
         misbehave(d, On::Submit, "COPY INTO", refuse(401, None));
     }),
-    ("too many requests, with a time", |d| {
+    ("too many requests, with a time", |d, _| {
         misbehave(d, On::Submit, "COPY INTO", refuse(429, Some(1)));
     }),
-    ("too many requests, without", |d| {
+    ("too many requests, without", |d, _| {
         misbehave(d, On::Submit, "COPY INTO", refuse(429, None));
     }),
-    ("unavailable, not executed", |d| {
+    ("unavailable, not executed", |d, _| {
         misbehave(d, On::Submit, "COPY INTO", refuse(503, Some(1)));
     }),
-    ("unavailable, executed all the same", |d| {
-        misbehave(d, On::Submit, "COPY INTO", Misbehaviour::RunThenAnswer { status: 503 });
-    }),
-    ("a bad gateway, executed all the same", |d| {
+    ("a bad gateway, executed all the same", |d, _| {
         misbehave(d, On::Submit, "COPY INTO", Misbehaviour::RunThenAnswer { status: 502 });
     }),
-    ("the answer is lost after the commit", |d| {
-        misbehave(d, On::Submit, "COPY INTO", Misbehaviour::RunThenDrop);
-    }),
-    ("the answer is lost before the commit", |d| {
-        misbehave(d, On::Submit, "COPY INTO", Misbehaviour::AcceptThenDrop);
-        d.faults()
-            .slow("COPY INTO", Point::Commit, 1, Duration::from_millis(700));
-    }),
-    ("the connection is closed at once", |d| {
+    ("the connection is closed at once", |d, _| {
         misbehave(d, On::Submit, "COPY INTO", Misbehaviour::Drop);
     }),
-    ("polls fail", |d| {
+    ("polls fail", |d, _| {
         misbehave(d, On::Poll, "", refuse(503, None));
         misbehave(d, On::Poll, "", Misbehaviour::Drop);
     }),
-    ("it begins late", |d| {
-        d.faults().slow("COPY INTO", Point::Begin, 1, Duration::from_secs(2));
-    }),
-    ("somebody else wrote", |d| {
-        let error = SqlError::known("DELTA_CONCURRENT_APPEND.ROW_LEVEL_CHANGES");
-        d.faults().fail("COPY INTO", Point::Commit, 1, error);
-    }),
-    ("somebody changed the table", |d| {
-        d.faults()
-            .fail("COPY INTO", Point::Commit, 1, SqlError::known("DELTA_METADATA_CHANGED"));
-    }),
-    ("another COPY has the files", |d| {
+    ("another COPY has the files", |d, _| {
         let error = SqlError::known("COPY_INTO_DUPLICATED_FILES_COPY_NOT_ALLOWED");
         d.faults().fail("COPY INTO", Point::Commit, 1, error);
     }),
-    ("committed, and told as failed", |d| {
-        let error = SqlError::known("DELTA_CONCURRENT_TRANSACTION");
-        d.faults().fail("COPY INTO", Point::Committed, 1, error);
-    }),
-    ("the warehouse was stopped", |d| d.set_warehouse(Power::Stopped)),
-    ("a good end is told as closed", |d| {
+    ("the warehouse was stopped", |d, _| d.set_warehouse(Power::Stopped)),
+    ("a good end is told as closed", |d, _| {
         d.switch(|s| s.closes_with_result = true);
     }),
-    ("the state is in the message alone", |d| {
+    ("the state is in the message alone", |d, _| {
         d.switch(|s| {
             s.closes_with_result = false;
             s.sqlstate = Sqlstate::MessageOnly;
@@ -92,21 +100,21 @@ const CASES: &[Case] = &[
         d.faults()
             .fail("COPY INTO", Point::Commit, 1, SqlError::known("DELTA_METADATA_CHANGED"));
     }),
-    ("fields are left out and nobody knows others", |d| {
+    ("fields are left out and nobody knows others", |d, _| {
         d.switch(|s| {
             s.sqlstate = Sqlstate::Field;
             s.omit_zeros = true;
             s.unknown_fields = true;
         });
     }),
-    ("results come row by row", |d| d.switch(|s| s.chunk_rows = 1)),
-    ("a statement is long pending", |d| {
+    ("results come row by row", |d, _| d.switch(|s| s.chunk_rows = 1)),
+    ("a statement is long pending", |d, _| {
         d.switch(|s| {
             s.chunk_rows = 1000;
             s.polls = (2, 3);
         });
     }),
-    ("the ledger takes two spellings for one file", |d| {
+    ("the ledger takes two spellings for one file", |d, _| {
         d.switch(|s| {
             s.polls = (0, 1);
             s.ledger_path = LedgerPath::Canonical;
@@ -114,23 +122,23 @@ const CASES: &[Case] = &[
         });
         misbehave(d, On::Submit, "COPY INTO", Misbehaviour::RunThenDrop);
     }),
-    ("files are looked for before the ledger is", |d| {
+    ("files are looked for before the ledger is", |d, _| {
         d.switch(|s| s.missing_files = Missing::BeforeLedger);
         misbehave(d, On::Submit, "COPY INTO", Misbehaviour::RunThenDrop);
     }),
-    ("files are looked for after the ledger was", |d| {
+    ("files are looked for after the ledger was", |d, _| {
         d.switch(|s| s.missing_files = Missing::AfterLedger);
         misbehave(d, On::Submit, "COPY INTO", Misbehaviour::RunThenDrop);
     }),
-    ("the second of two COPYs is refused at once", |d| {
+    ("the second of two COPYs is refused at once", |d, _| {
         d.switch(|s| s.copy_overlap = Overlap::SecondBeginFails);
         misbehave(d, On::Submit, "COPY INTO", Misbehaviour::AcceptThenDrop);
         d.faults().slow("COPY INTO", Point::Commit, 1, Duration::from_secs(2));
     }),
-    ("counters stand in another order", |d| {
+    ("counters stand in another order", |d, _| {
         d.switch(|s| s.copy_columns = ["num_skipped_corrupt_files", "num_inserted_rows", "num_affected_rows"]);
     }),
-    ("the history knows nothing", |d| {
+    ("the history knows nothing", |d, _| {
         d.switch(|s| s.history_lag = None);
         misbehave(d, On::Submit, "COPY INTO", Misbehaviour::RunThenDrop);
     }),
@@ -140,11 +148,12 @@ struct Story {
     place: Place,
     project: Project,
     host: InProcess,
-    inserted: i64,
+    /// The statement that writes the target.
+    sql: &'static str,
 }
 
 impl Story {
-    async fn begin(name: &str, keys: &str) -> Self {
+    async fn begin(name: &str, keys: &str, sql: &'static str) -> Self {
         let place = Place::new(name).await;
         place
             .run("CREATE TABLE {s}.t (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, v integer NOT NULL DEFAULT 1, at timestamptz NOT NULL DEFAULT clock_timestamp())")
@@ -159,7 +168,7 @@ impl Story {
             place,
             project,
             host,
-            inserted: 0,
+            sql,
         }
     }
 
@@ -167,14 +176,17 @@ impl Story {
         self.project.workspace().expect("it loads into one")
     }
 
-    async fn survive(&mut self, (name, happen): &Case) {
+    /// The source changes, the case happens to its load, and afterwards both sides are alike.
+    async fn survive(&mut self, (name, happen): &Case, change: &str) {
         self.place.run("INSERT INTO {s}.t (v) VALUES (1), (1), (1)").await;
-        self.inserted += 3;
-        happen(self.double());
+        self.place.run(change).await;
+        happen(self.double(), self.sql);
         self.host.run_on(plan("t")).await;
-        let count = "SELECT concat(count(*), '/', count(DISTINCT id), '/', max(id)) FROM main.raw.t";
-        let (seen, n) = (self.double().column(count).await, self.inserted);
-        assert_eq!(seen, [format!("{n}/{n}/{n}")], "{name}");
+        let sums = "concat_ws('/', count(*), count(DISTINCT id), max(id), sum(v), sum(id * v))";
+        let source = self.place.texts(&format!("SELECT {sums} FROM {{s}}.t")).await;
+        let target = self.double().column(&format!("SELECT {sums} FROM main.raw.t")).await;
+        let source: Vec<String> = source.into_iter().flatten().collect();
+        assert_eq!(target, source, "{name}");
         assert_eq!(self.double().violations(), Vec::<String>::new(), "{name}");
     }
 }
@@ -182,8 +194,34 @@ impl Story {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs LAKEWARD_TEST_POSTGRES_URL, LAKEWARD_TEST_AZURITE_URL and LAKEWARD_TEST_SPARK_URL: make test"]
 async fn an_append_survives_whatever_the_service_does() {
-    let mut story = Story::begin("faults_append", "write = \"append\"\ncursor = \"id\"").await;
-    for case in CASES {
-        story.survive(case).await;
+    let mut story = Story::begin("faults_append", "write = \"append\"\ncursor = \"id\"", "COPY INTO").await;
+    for case in WRITES.iter().chain(COPIES) {
+        story.survive(case, "").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs LAKEWARD_TEST_POSTGRES_URL, LAKEWARD_TEST_AZURITE_URL and LAKEWARD_TEST_SPARK_URL: make test"]
+async fn a_merge_survives_what_happens_to_a_write() {
+    let mut story = Story::begin(
+        "faults_merge",
+        "cursor = \"at\"\ncluster_by = { columns = [\"id\"] }",
+        "MERGE INTO",
+    )
+    .await;
+    // A first load finds an empty table, into which a MERGE goes as well.
+    for case in WRITES {
+        let change = "UPDATE {s}.t SET v = v + 1, at = clock_timestamp() WHERE id % 2 = 0";
+        story.survive(case, change).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs LAKEWARD_TEST_POSTGRES_URL, LAKEWARD_TEST_AZURITE_URL and LAKEWARD_TEST_SPARK_URL: make test"]
+async fn a_replace_survives_what_happens_to_a_write() {
+    let mut story = Story::begin("faults_replace", "write = \"replace\"", "INSERT OVERWRITE").await;
+    for case in WRITES {
+        let change = "UPDATE {s}.t SET v = v + 1 WHERE id % 2 = 0; DELETE FROM {s}.t WHERE id % 5 = 0";
+        story.survive(case, change).await;
     }
 }

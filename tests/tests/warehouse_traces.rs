@@ -4,6 +4,8 @@
 //! The simulation plays the same schedules against a model that forgives nothing (`simulation/schedules.rs`); here it is
 //! seen that a real Delta table refuses what the model refuses, and in which words.
 
+use std::time::Duration;
+
 use lakeward::model::job::JobName;
 use lakeward::model::message::Message;
 use lakeward::model::watermark::RunId;
@@ -197,4 +199,38 @@ async fn clean(story: &Story) {
         now: chrono::Utc::now(),
     };
     story.host.services.loader.clean(&request).await.expect("a clean");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs LAKEWARD_TEST_POSTGRES_URL, LAKEWARD_TEST_AZURITE_URL and LAKEWARD_TEST_SPARK_URL: make test"]
+async fn a_copy_that_nobody_asked_after_in_time_is_sent_again() {
+    // It ends where nobody asks for minutes, and its result is forgotten after an hour.
+    for (name, is_held, minutes) in [("late_unasked", true, 16), ("late_result", false, 61)] {
+        let story = Story::begin(name, "write = \"append\"\ncursor = \"id\"", Rules::all()).await;
+        let run = story.host.stage("t").await;
+        let mut hold = story.lose("COPY INTO", Point::Commit);
+        story.host.cut_off(finish(&run)).await;
+        hold.reached().await;
+        if !is_held {
+            assert_eq!(story.let_go("COPY INTO", hold).await, "SUCCEEDED");
+        }
+        story.double().advance(Duration::from_secs(minutes * 60));
+        story.host.run_on(finish(&run)).await;
+        story.must_be_right().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs LAKEWARD_TEST_POSTGRES_URL, LAKEWARD_TEST_AZURITE_URL and LAKEWARD_TEST_SPARK_URL: make test"]
+async fn a_target_that_is_dropped_under_its_first_load_is_made_again() {
+    let story = Story::begin("late_drop", "write = \"append\"\ncursor = \"id\"", Rules::all()).await;
+    let run = story.host.stage("t").await;
+    let mut hold = story.lose("COPY INTO", Point::Begin);
+    story.host.cut_off(finish(&run)).await;
+    hold.reached().await;
+    story.double().sql("DROP TABLE main.raw.t").await.expect("a drop");
+    let ended = story.let_go("COPY INTO", hold).await;
+    assert_eq!(ended, "DELTA_MISSING_DELTA_TABLE_COPY_INTO");
+    story.host.run_on(finish(&run)).await;
+    story.must_be_right().await;
 }

@@ -6,6 +6,7 @@
 mod access;
 mod ambiguity;
 mod atomic;
+mod behaviours;
 mod client;
 mod copy_files;
 mod copy_ledger;
