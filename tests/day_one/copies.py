@@ -1,4 +1,4 @@
-"""What COPY INTO does: its ledger of loaded files, paths, missing files, types, old dates, its result. Numbers: databricks.md §8.3.
+"""What COPY INTO does: its ledger of loaded files, paths, missing files, types, old dates, its result. The numbers are those of the double's switches.
 
 Every fact has a table of its own, because the ledger is the table's. It refuses to load what the loader would not name.
 """

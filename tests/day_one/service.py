@@ -1,4 +1,4 @@
-"""What the service says and how it counts: transactions, HTTP, history, literals, keys, cost. Numbers: databricks.md §8.3.
+"""What the service says and how it counts: transactions, HTTP, history, literals, keys, cost. The numbers are those of the double's switches.
 
 It refuses to provoke: no flood of requests, no stop of a warehouse that others may use.
 """

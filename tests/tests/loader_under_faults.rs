@@ -193,7 +193,7 @@ impl Story {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs LAKEWARD_TEST_POSTGRES_URL, LAKEWARD_TEST_AZURITE_URL and LAKEWARD_TEST_SPARK_URL: make test"]
-async fn an_append_survives_whatever_the_service_does() {
+async fn a_copy_survives_whatever_the_service_does() {
     let mut story = Story::begin("faults_append", "write = \"append\"\ncursor = \"id\"", "COPY INTO").await;
     for case in WRITES.iter().chain(COPIES) {
         story.survive(case, "").await;

@@ -1,6 +1,6 @@
 //! What nobody could verify without a workspace, and what a test wants different: each a switch.
 //!
-//! Numbers in brackets are those of databricks.md §8.3. The defaults are the stricter side. It refuses to hold faults: those come
+//! Numbers in brackets are those that day one prints. The defaults are the stricter side. It refuses to hold faults: those come
 //! once and pass (`faults`).
 
 use std::time::Duration;

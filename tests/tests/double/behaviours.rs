@@ -1,4 +1,4 @@
-//! The 46 behaviours of databricks.md §8.1, each met by two: a careless client, which falls or is refused by the
+//! The 46 behaviours of the service that a loader may get wrong, each met by two: a careless client, which falls or is refused by the
 //! double, and our loader, which stands.
 //!
 //! Where ours never asks for what would hurt it, its test shows what it asks for instead. It refuses a name that no

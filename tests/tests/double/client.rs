@@ -26,7 +26,7 @@ impl Answer {
         self.body["statement_id"].as_str().expect("a statement's id").to_owned()
     }
 
-    /// The first class in brackets of the message, as databricks.md §1.3 says it is found.
+    /// The first class in brackets of the message, where the service puts it.
     pub fn class(&self) -> String {
         let message = self.body["status"]["error"]["message"].as_str().unwrap_or_default();
         let inside = message.split_once('[').and_then(|(_, rest)| rest.split_once(']'));

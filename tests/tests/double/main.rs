@@ -1,4 +1,4 @@
-//! The double of Databricks enforces what it says: one test, or more, for each of the 46 behaviours of databricks.md §8.1.
+//! The double of Databricks enforces what it says: one test, or more, for each of the 46 behaviours in `behaviours`.
 //!
 //! `client` speaks raw HTTP, so that nothing of the loader's own client stands between; `staged` writes Parquet. Tests named `spark_…` need
 //! the side-car.

@@ -1,4 +1,4 @@
-//! Whole loads in the loader's own statements (databricks-loader.md): what it renders has to mean in Spark what it means to it.
+//! Whole loads in the loader's own statements: what it renders has to mean in Spark what it means to it.
 
 use std::sync::Arc;
 

@@ -127,7 +127,7 @@ async fn spark_b43_an_overwrite_that_begins_late_over_an_empty_table_needs_a_gua
     assert_eq!(
         double.column("SELECT count(*) FROM main.raw.t").await,
         ["0"],
-        "what databricks-loader.md warns of"
+        "what the guard is for"
     );
     let late = double.begin(&filtered);
     assert_eq!(client.finish(&late.id).await.class(), "USER_RAISED_EXCEPTION");

@@ -12,7 +12,7 @@ async fn begun() -> (Double, Client) {
     (double, client)
 }
 
-/// As databricks-loader.md renders a target.
+/// As the loader renders a target.
 const CREATE: &str = "CREATE TABLE `main`.`raw`.`Orders` (`id` BIGINT NOT NULL COMMENT 'the key', `Ordered At` TIMESTAMP_NTZ, `amount` DECIMAL(18,4), `_lakeward_run` STRING, \
     CONSTRAINT `orders_pk` PRIMARY KEY (`id`)) COMMENT 'it\\'s \\\\ here' CLUSTER BY AUTO \
     TBLPROPERTIES ('delta.columnMapping.mode' = 'name', 'delta.feature.catalogManaged' = 'supported', 'delta.enableTypeWidening' = 'true')";

@@ -82,7 +82,7 @@ pub fn int32_file(values: &[i32]) -> Vec<u8> {
     parquet(vec![("id", Arc::new(Int32Array::from(values.to_vec())) as ArrayRef)])
 }
 
-/// As databricks-loader.md renders it, with these files.
+/// As the loader renders it, with these files.
 pub fn copy(table: &str, folder: &str, files: &[&str]) -> String {
     copy_with(
         table,

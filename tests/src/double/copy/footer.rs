@@ -1,4 +1,4 @@
-//! What Spark infers from a Parquet footer: column names and types (Spark's `ParquetSchemaConverter`; databricks.md §4.1).
+//! What Spark infers from a Parquet footer: column names and types (Spark's `ParquetSchemaConverter`).
 //!
 //! It refuses what Spark calls illegal, and to guess: an INT64 without annotation is a BIGINT, whatever its writer meant.
 

@@ -211,7 +211,7 @@ fn read_answer(answer: &Value) -> Answer {
 fn failure(answer: &Value) -> SqlError {
     let stated = answer["error_class"].as_str().unwrap_or("INTERNAL_ERROR");
     let class = match stated {
-        // databricks.md §4.5: Delta's class, with the same SQLSTATE.
+        // Delta's class, with the same SQLSTATE.
         "COLUMN_ALREADY_EXISTS" => "DELTA_DUPLICATE_COLUMNS_FOUND",
         // A catalog that is not there: Spark looks for its first part in the session's own.
         "REQUIRES_SINGLE_PART_NAMESPACE" => "TABLE_OR_VIEW_NOT_FOUND",

@@ -1,7 +1,7 @@
 //! What a statement is, and who does it: the double, or the engine with what Spark does not parse cut out.
 //!
-//! It refuses sessions: each statement is one of its own, so USE, SET and temporary objects are forgotten with it
-//! (databricks.md §1.4). `tables` does DDL, `grants` tags and privileges, `information_schema` and `describe` what is asked about
+//! It refuses sessions: each statement is one of its own, so USE, SET and temporary objects are forgotten with
+//! it. `tables` does DDL, `grants` tags and privileges, `information_schema` and `describe` what is asked about
 //! tables, `writing` the counters and gates of DML, `atomic` transactions.
 
 pub mod atomic;

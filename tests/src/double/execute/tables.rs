@@ -63,7 +63,7 @@ pub async fn create(context: &Context, sql: &str) -> Result<Answer, SqlError> {
     })
 }
 
-/// Delta tells the loser of two CREATE TABLE that the protocol changed; Unity Catalog that the name is taken (databricks.md §5.1).
+/// Delta tells the loser of two CREATE TABLE that the protocol changed; Unity Catalog that the name is taken.
 fn lost_race(table: &TableName, error: SqlError) -> SqlError {
     if error.class != "DELTA_PROTOCOL_CHANGED" {
         return error;

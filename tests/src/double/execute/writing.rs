@@ -41,7 +41,7 @@ pub async fn run(context: &Context, sql: &str, cursor: Cursor<'_>) -> Result<Ans
     Ok(answer)
 }
 
-/// Delta 4.4 tells a row outside REPLACE WHERE as a violated constraint; the error reference (databricks.md §3.5) has a class for it.
+/// Delta 4.4 tells a row outside REPLACE WHERE as a violated constraint; the error reference has a class for it.
 fn replaced_elsewhere(error: SqlError) -> SqlError {
     if error.class == "DELTA_VIOLATE_CONSTRAINT_WITH_VALUES" && error.text.contains("EXPRESSION(") {
         return SqlError::new("DELTA_REPLACE_WHERE_MISMATCH", "44000", error.text);

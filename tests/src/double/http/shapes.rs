@@ -1,6 +1,6 @@
 //! JSON as the service writes it: recorded bodies, fields left out where they are zero, fields that nobody knows.
 //!
-//! It refuses to be tidy: `error_code` is a number in errors of authentication and a string elsewhere (databricks.md §1.3).
+//! It refuses to be tidy: `error_code` is a number in errors of authentication and a string elsewhere.
 
 use axum::body::Body;
 use axum::http::{Response, header};

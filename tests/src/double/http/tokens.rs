@@ -1,6 +1,6 @@
 //! Token endpoints: the workspace's own (M2M and token exchange), Entra's two, and the two of managed identities.
 //!
-//! It refuses every other way of sending the same: JSON bodies, secrets in the wrong place, wrong audiences (databricks.md §2).
+//! It refuses every other way of sending the same: JSON bodies, secrets in the wrong place, wrong audiences.
 
 use axum::body::Bytes;
 use axum::extract::{Path, RawQuery, State};

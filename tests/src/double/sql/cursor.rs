@@ -14,7 +14,7 @@ pub struct Cursor<'a> {
     adjacent: Adjacent,
 }
 
-/// What two literals side by side are. Unknown for the service of today (databricks.md §8.3.9), so tests try both.
+/// What two literals side by side are. Unknown for the service of today, so tests try both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Adjacent {
     /// `'it''s'` is `its`.
