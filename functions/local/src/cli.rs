@@ -74,7 +74,7 @@ pub enum Command {
     Check,
     /// List the tables of a connection: size, key, columns that could be a cursor.
     Discover(DiscoverArgs),
-    /// Say what would happen: window, slices, types, changes of the target. Nothing is written.
+    /// Say what would happen: window, slices, types, changes of the target. No run begins.
     Plan(JobsArgs),
     /// Run jobs here until they are done. What an earlier command left unfinished goes on where it stopped.
     Run(RunArgs),

@@ -345,6 +345,7 @@ mod tests {
         for (value, text) in [
             ("{ columns = [] }", "names no column"),
             ("{ columns = ['a', 'b', 'c', 'd', 'e'] }", "name at most four"),
+            ("{ columns = ['a', 'a'] }", "names a column twice"),
             ("'atuo'", "did you mean 'auto'?"),
             ("5", "auto"),
         ] {

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::job::{Contract, Job, WriteMode};
+use crate::model::job::{ClusterBy, Contract, Job, WriteMode};
 use crate::model::table::TableSchema;
 
 /// What the planner makes of a schema.
@@ -16,17 +16,27 @@ pub(super) struct Agreed {
     pub schema: TableSchema,
     /// Prepare may widen columns.
     pub may_widen: bool,
+    /// How the target is clustered if it has to be made.
+    pub cluster_by: Option<ClusterBy>,
     /// What people should know.
     pub notes: Vec<String>,
 }
 
 /// Applies the job's contract. `is_rewrite` says that the target's content and schema are replaced as a whole.
 pub(super) fn agree(job: &Job, offered: TableSchema, known: Option<&TableSchema>, is_rewrite: bool) -> Result<Agreed> {
+    let mut agreed = agree_on_columns(job, offered, known, is_rewrite)?;
+    cluster_by(job, &mut agreed, known.is_none())?;
+    Ok(agreed)
+}
+
+fn agree_on_columns(job: &Job, offered: TableSchema, known: Option<&TableSchema>, is_rewrite: bool) -> Result<Agreed> {
     names_are_distinct(job, &offered)?;
     names_exist(job, &offered)?;
     let mut agreed = Agreed {
         schema: offered,
-        may_widen: job.type_widening,
+        // A rewrite takes what the source has.
+        may_widen: job.type_widening || is_rewrite,
+        cluster_by: None,
         notes: Vec::new(),
     };
     let Some(known) = known.filter(|_| !is_rewrite) else {
@@ -53,7 +63,7 @@ pub(super) fn agree(job: &Job, offered: TableSchema, known: Option<&TableSchema>
             "set type_widening = true, or rewrite the table with `lakeward reload --full`".to_owned()
         } else {
             format!(
-                "keep the old type with types.{} = \"{}\", or rewrite the table with `lakeward reload --full`",
+                "keep the old type with types.{} = \"{}\", or rewrite the table with `lakeward reload --full` (in Databricks drop the column there first)",
                 column.source_name, before.column_type
             )
         };
@@ -140,18 +150,48 @@ fn names_are_distinct(job: &Job, schema: &TableSchema) -> Result<()> {
     Ok(())
 }
 
-fn names_exist(job: &Job, schema: &TableSchema) -> Result<()> {
-    let missing = |what: &str, name: &str| {
-        let have: Vec<&str> = schema.columns.iter().map(|c| c.source_name.as_str()).collect();
-        Error::new(
-            ErrorKind::Config,
-            format!(
-                "cannot load job {}: {what} names column {name}, which is not read: columns are {}",
-                job.name,
-                have.join(", ")
-            ),
-        )
+/// By target name. Only who makes the table needs the columns: one that is there stays as it is.
+fn cluster_by(job: &Job, agreed: &mut Agreed, is_first: bool) -> Result<()> {
+    let Some(ClusterBy::Columns(columns)) = &job.cluster_by else {
+        agreed.cluster_by.clone_from(&job.cluster_by);
+        return Ok(());
     };
+    // It makes no table, and reads the key alone.
+    if job.write == WriteMode::DeleteSync {
+        return Ok(());
+    }
+    let mut names = Vec::new();
+    for column in columns {
+        match agreed.schema.column_from(column) {
+            Some(found) => names.push(found.name.clone()),
+            None if is_first => return Err(not_read(job, &agreed.schema, "cluster_by", column)),
+            None => {
+                let note = format!(
+                    "cluster_by names column {column}, which is not read any more: a table that is made anew is not clustered"
+                );
+                agreed.notes.push(note);
+                return Ok(());
+            }
+        }
+    }
+    agreed.cluster_by = Some(ClusterBy::Columns(names));
+    Ok(())
+}
+
+fn not_read(job: &Job, schema: &TableSchema, what: &str, name: &str) -> Error {
+    let have: Vec<&str> = schema.columns.iter().map(|c| c.source_name.as_str()).collect();
+    Error::new(
+        ErrorKind::Config,
+        format!(
+            "cannot load job {}: {what} names column {name}, which is not read: columns are {}",
+            job.name,
+            have.join(", ")
+        ),
+    )
+}
+
+fn names_exist(job: &Job, schema: &TableSchema) -> Result<()> {
+    let missing = |what: &str, name: &str| not_read(job, schema, what, name);
     for (what, name) in [("order_by", &job.order_by), ("hard_delete", &job.hard_delete)] {
         if let Some(name) = name.as_ref().filter(|n| schema.column_from(n).is_none()) {
             return Err(missing(what, name));
@@ -171,4 +211,68 @@ fn names_exist(job: &Job, schema: &TableSchema) -> Result<()> {
         return Err(missing("primary_key", name));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::parse;
+    use crate::model::table::{Column, ColumnType};
+
+    fn job(write: &str) -> Job {
+        let text = format!(
+            "version = 1\n[destination]\ntype = 'databricks'\nhost = 'adb-1.azuredatabricks.net'\nwarehouse = 'w'\ncatalog = 'main'\n\
+             schema = 'raw'\nauth = {{ type = 'azure_managed_identity' }}\n[staging]\nurl = 'abfss://s@a.dfs.core.windows.net/x'\n\
+             [connections.shop]\ntype = 'postgres'\nhost = 'h'\ndatabase = 'd'\nusername = 'u'\n\
+             [defaults]\ncluster_by = {{ columns = ['region'] }}\n[[jobs]]\nname = 'orders'\ntable = 'orders'\nwrite = '{write}'\n"
+        );
+        let config = parse(&text, "lakeward.toml", Path::new("/etc")).unwrap_or_else(|problems| panic!("{problems}"));
+        config.jobs[0].clone()
+    }
+
+    fn schema(columns: &[&str]) -> TableSchema {
+        let column = |name: &&str| Column {
+            name: (*name).to_owned(),
+            source_name: (*name).to_owned(),
+            source_type: "bigint".into(),
+            column_type: ColumnType::Int64,
+            nullable: false,
+            comment: None,
+        };
+        TableSchema {
+            columns: columns.iter().map(column).collect(),
+            key: vec!["id".into()],
+            comment: None,
+        }
+    }
+
+    #[test]
+    fn a_clustering_needs_its_columns_only_where_a_table_is_made() {
+        let (whole, part) = (schema(&["id", "region"]), schema(&["id"]));
+        let agreed = agree(&job("merge"), whole.clone(), None, false).unwrap();
+        let by_region = Some(ClusterBy::Columns(vec!["region".into()]));
+        assert_eq!(agreed.cluster_by, by_region);
+        let refused = agree(&job("merge"), part.clone(), None, false).unwrap_err().to_string();
+        assert!(
+            refused.contains("cluster_by names column region, which is not read"),
+            "{refused}"
+        );
+        let later = agree(&job("merge"), part.clone(), Some(&whole), false).unwrap();
+        assert_eq!(later.cluster_by, None);
+        assert!(
+            later.notes.iter().any(|n| n.contains("cluster_by")),
+            "{:?}",
+            later.notes
+        );
+        let keys_only = agree(&job("delete_sync"), part, None, false).unwrap();
+        assert_eq!((keys_only.cluster_by, keys_only.notes), (None, vec![]));
+    }
+
+    #[test]
+    fn a_rewrite_may_widen() {
+        let agreed = agree(&job("merge"), schema(&["id", "region"]), None, true).unwrap();
+        assert!(agreed.may_widen);
+    }
 }

@@ -2,9 +2,8 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::load::window::TargetWindow;
-use crate::model::job::{ClusterBy, ConsistencyWish, Contract, Job, WriteMode};
+use crate::model::job::{ConsistencyWish, Contract, Job, WriteMode};
 use crate::model::run::{Claim, LoadRecord, LoadStatus, Reload, ReloadRange, RunDocument, RunKind, RunPlan};
-use crate::model::table::TableSchema;
 use crate::model::watermark::RunNumber;
 use crate::source::{PlanRequest, SourcePlan};
 use crate::state::JobState;
@@ -105,25 +104,6 @@ async fn claim(job: &Job, reload: Option<&Reload>, state: &JobState, services: &
     Ok(Claim::OwnOnly)
 }
 
-/// By target names.
-fn cluster_by(job: &Job, schema: &TableSchema) -> Result<Option<ClusterBy>> {
-    let Some(ClusterBy::Columns(columns)) = &job.cluster_by else {
-        return Ok(job.cluster_by.clone());
-    };
-    let target = |source: &String| match schema.column_from(source) {
-        Some(column) => Ok(column.name.clone()),
-        None => Err(Error::new(
-            ErrorKind::Config,
-            format!(
-                "cannot plan job {}: cluster_by column '{source}' is not in the source",
-                job.name
-            ),
-        )),
-    };
-    let columns = columns.iter().map(target).collect::<Result<_>>()?;
-    Ok(Some(ClusterBy::Columns(columns)))
-}
-
 async fn compose(
     job: &Job,
     reload: Option<&Reload>,
@@ -157,7 +137,7 @@ async fn compose(
         lineage: job.lineage,
         claim,
         may_widen: agreed.may_widen,
-        cluster_by: cluster_by(job, &agreed.schema)?,
+        cluster_by: agreed.cluster_by,
         estimate: planned.estimate,
         planned_at: services.clock.now(),
         notes: planned.notes.into_iter().chain(agreed.notes).collect(),

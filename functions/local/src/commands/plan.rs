@@ -23,7 +23,7 @@ pub async fn plan(args: &JobsArgs, global: &Global) -> Result<Exit, Failure> {
         match look(job, &services).await {
             Ok(seen) if global.json => plans.push(json!({
                 "job": job.name, "is_open": seen.preview.is_open, "run": seen.preview.run, "notes": seen.preview.notes,
-                "target_exists": seen.target.is_some(), "statements": seen.statements,
+                "target_exists": seen.preview.run.is_some().then_some(seen.target.is_some()), "statements": seen.statements,
             })),
             Ok(seen) => print::out(&shown(job, &seen)),
             Err(error) => {
@@ -47,7 +47,11 @@ struct Seen {
 
 async fn look(job: &Job, services: &Services) -> lakeward::error::Result<Seen> {
     let mut preview = preview(&job.name, None, services).await?;
-    let target = services.loader.describe(&job.target).await?;
+    // A job with nothing to do must not wake a warehouse.
+    let target = match &preview.run {
+        Some(_) => services.loader.describe(&job.target).await?,
+        None => None,
+    };
     let is_ahead = |run: &&RunDocument| !run.plan.slices.is_empty() && run.load == LoadRecord::default();
     let statements = match preview.run.as_ref().filter(is_ahead) {
         Some(run) => services.loader.preview(&run.id, &run.plan).await,

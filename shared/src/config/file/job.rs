@@ -104,7 +104,8 @@ pub(in super::super) struct JobFile {
     #[schemars(extend("x-value" = "timezone", "default" = DEFAULT_TIMEZONE))]
     pub timezone: Option<String>,
     /// Which rows of a new table in Databricks lie together: `"auto"`, or `{ columns = ["region", "ordered_at"] }`. A
-    /// table that is there stays as it is.
+    /// table that is there stays as it is (`ALTER TABLE … CLUSTER BY` changes it); of several jobs that feed one table
+    /// the one that makes it decides.
     pub cluster_by: Option<ClusterBy>,
     /// Lets a Delta table take on the type widening feature when a column's type becomes wider; older readers refuse
     /// such tables. Also needs `schema_contract = { types = "evolve" }`.

@@ -58,6 +58,9 @@ fn clustering(job: &Job, section: &Section<'_>, context: &Context<'_>, findings:
                 "name at most four, or write \"auto\"",
             );
         }
+        Some(ClusterBy::Columns(columns)) if (1..columns.len()).any(|n| columns[..n].contains(&columns[n])) => {
+            refuse("'cluster_by' names a column twice", "remove one of them");
+        }
         _ => {}
     }
 }
