@@ -103,6 +103,7 @@ async fn a_table_without_rows_never_wakes_the_warehouse() {
     let began = std::time::Instant::now();
     for _ in 0..3 {
         project.run(&["run", "empty"]).done();
+        project.run(&["plan", "empty"]).done();
     }
     assert_eq!(double.statements().len(), before, "asked in {:?}", began.elapsed());
     assert_eq!(double.warehouse_starts(), 0);
