@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::file::{DatabricksAuthFile, DatabricksFile};
+use super::file::{DatabricksAuthFile, DatabricksFile, StagingFile};
 use super::problem::Findings;
 use super::section::Section;
 use super::value;
@@ -33,12 +33,26 @@ pub struct DatabricksConfig {
     pub table_tags: BTreeMap<String, String>,
     /// The staging place as the warehouse spells it, where that does not follow from its URL: a volume's path.
     pub copy_from: Option<String>,
+    /// Whether appends commit together with a row of the run ledger, where the target can.
+    pub run_ledger: bool,
     /// What an hour of the warehouse costs.
     pub price_per_hour: Option<f64>,
     /// Loads begin at whole multiples of this.
     pub load_window: Option<Duration>,
-    /// The storage credential that COPY INTO names; `None`: an external location or a volume covers the place.
-    pub copy_credential: Option<String>,
+    /// By which right COPY INTO reads the staged files.
+    pub copy_credential: CopyCredential,
+}
+
+/// By which right COPY INTO reads staged files.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum CopyCredential {
+    /// An external location or a volume covers the place: the statement says nothing of it.
+    #[default]
+    ExternalLocation,
+    /// The statement names a storage credential of the catalog.
+    Named(String),
+    /// The statement carries a signature for the run's folder.
+    Sas,
 }
 
 /// How to get into a workspace.
@@ -96,7 +110,7 @@ impl DatabricksAuth {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct CopyAccess {
     pub copy_from: Option<String>,
-    pub copy_credential: Option<String>,
+    pub copy_credential: CopyCredential,
 }
 
 /// Reads the section.
@@ -142,10 +156,11 @@ pub(super) fn destination(
         auth: auth(file.auth),
         table_properties: file.table_properties.unwrap_or_default(),
         table_tags: file.table_tags.unwrap_or_default(),
+        run_ledger: file.run_ledger.unwrap_or(false),
         price_per_hour: file.price_per_hour,
         load_window: file.load_window.and_then(|text| value::duration(&text).ok()),
         copy_from: None,
-        copy_credential: None,
+        copy_credential: CopyCredential::default(),
     })
 }
 
@@ -233,28 +248,42 @@ fn auth(file: DatabricksAuthFile) -> DatabricksAuth {
     }
 }
 
-/// `external_location`, or `named:<credential>`.
+/// `external_location`, `named:<credential>` or `sas`; what it is about is the place at `url`.
 pub(super) fn copy_credential(
-    text: Option<&str>,
+    file: &StagingFile,
     section: &Section<'_>,
     findings: &mut Findings<'_>,
-) -> Option<String> {
-    let text = text?;
-    match text.strip_prefix("named:") {
-        Some(name) if !name.trim().is_empty() => return Some(name.trim().to_owned()),
-        None if text == "external_location" => return None,
-        _ => {}
-    }
-    let found = match text {
-        "sas" => "a signature in the text of a statement is not in this version",
-        _ => "this is no way for COPY INTO to read staged files",
+) -> CopyCredential {
+    let Some(text) = file.copy_credential.as_deref() else {
+        return CopyCredential::default();
     };
-    findings.error(
-        section.at("copy_credential"),
-        found,
-        "use \"external_location\", or \"named:…\" with a storage credential of the catalog",
-    );
-    None
+    let mut refuse = |found: &str, remedy: &str| {
+        findings.error(section.at("copy_credential"), found, remedy);
+        CopyCredential::default()
+    };
+    match (text, text.strip_prefix("named:").map(str::trim)) {
+        ("external_location", _) => CopyCredential::ExternalLocation,
+        ("sas", _) if file.copy_from.is_some() => refuse(
+            "a signature is for the storage account itself, and copy_from says another place",
+            "remove copy_from, or use \"external_location\": a volume needs no signature",
+        ),
+        ("sas", _) if !file.place.url.as_deref().is_some_and(is_azure) => refuse(
+            "only folders of Azure storage are opened by a signature",
+            "use \"external_location\", or \"named:…\" with a storage credential of the catalog",
+        ),
+        ("sas", _) => CopyCredential::Sas,
+        (_, Some(name)) if !name.is_empty() => CopyCredential::Named(name.to_owned()),
+        _ => refuse(
+            "this is no way for COPY INTO to read staged files",
+            "use \"external_location\", \"named:…\" with a storage credential of the catalog, or \"sas\"",
+        ),
+    }
+}
+
+fn is_azure(url: &str) -> bool {
+    ["az://", "azure://", "abfs://", "abfss://"]
+        .iter()
+        .any(|scheme| url.starts_with(scheme))
 }
 
 /// A target's text in full: `catalog.schema.table`.
@@ -325,7 +354,7 @@ mod tests {
         assert_eq!(databricks.host, "https://dbc-1.cloud.databricks.com");
         assert_eq!(databricks.warehouse, "abc123");
         assert_eq!(databricks.copy_from.as_deref(), Some("/Volumes/main/raw/s"));
-        assert_eq!(databricks.copy_credential.as_deref(), Some("cred"));
+        assert_eq!(databricks.copy_credential, CopyCredential::Named("cred".into()));
         let keys: Vec<String> = config.secrets().into_iter().map(|(key, _)| key).collect();
         assert!(keys.contains(&"destination.auth.token".to_owned()), "{keys:?}");
     }
@@ -368,8 +397,13 @@ mod tests {
         refused(&workspace("load_window = '15'"), STAGING, "write 30s");
         refused(
             &workspace(""),
-            &format!("{STAGING}copy_credential = 'sas'\n"),
-            "not in this version",
+            &format!("{STAGING}copy_from = '/Volumes/x/y/z'\ncopy_credential = 'sas'\n"),
+            "a volume needs no signature",
+        );
+        refused(
+            &workspace(""),
+            "[staging]\nurl = 's3://bucket/lakeward'\ncopy_credential = 'sas'\n",
+            "only folders of Azure storage",
         );
         refused(
             &workspace(""),

@@ -27,7 +27,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-pub use databricks::{DatabricksAuth, DatabricksConfig};
+pub use databricks::{CopyCredential, DatabricksAuth, DatabricksConfig};
 pub use expand::{CatalogTable, Wildcard};
 pub use problem::{Place, Problem, Problems};
 pub use reference::reference_markdown;

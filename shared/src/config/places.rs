@@ -47,7 +47,7 @@ pub(super) fn staging(
 ) -> Option<(StoreConfig, CopyAccess)> {
     let file: StagingFile = section.read(findings)?;
     let access = CopyAccess {
-        copy_credential: databricks::copy_credential(file.copy_credential.as_deref(), section, findings),
+        copy_credential: databricks::copy_credential(&file, section, findings),
         copy_from: file.copy_from,
     };
     Some((store(file.place, section, base, findings)?, access))

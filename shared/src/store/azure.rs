@@ -4,15 +4,53 @@
 
 use std::sync::Arc;
 
-use object_store::azure::{MicrosoftAzureBuilder, split_sas};
+use object_store::azure::{AzureCredentialProvider, MicrosoftAzure, MicrosoftAzureBuilder, split_sas};
 
 use super::{OpenStore, authority_and_root, client_options, retry_config};
 use crate::config::{StoreAuth, StoreConfig};
 use crate::error::{Error, ErrorKind, OrError, Result};
 use crate::secrets::{Providers, resolve};
 
+/// Where in Azure a store is, and what its requests are signed with.
+#[derive(Debug)]
+pub struct AzurePlace {
+    /// The storage account.
+    pub account: String,
+    /// The container in it.
+    pub container: String,
+    /// Of the blob service, without a slash at the end.
+    pub endpoint: String,
+    /// The identity that reads and writes.
+    pub credentials: AzureCredentialProvider,
+}
+
 pub(super) async fn open(config: &StoreConfig, rest: &str, secrets: &Providers) -> Result<OpenStore> {
-    let (authority, root) = authority_and_root(config, rest)?;
+    let (_, root) = authority_and_root(config, rest)?;
+    let (store, _) = build(config, rest, secrets).await?;
+    Ok(OpenStore {
+        store: Arc::new(store),
+        root,
+    })
+}
+
+/// What a URL of Azure names.
+pub(super) async fn place(config: &StoreConfig, rest: &str, secrets: &Providers) -> Result<AzurePlace> {
+    let (store, [container, account]) = build(config, rest, secrets).await?;
+    let endpoint = config
+        .endpoint
+        .as_deref()
+        .map(|said| said.trim_end_matches('/').to_owned());
+    Ok(AzurePlace {
+        endpoint: endpoint.unwrap_or_else(|| format!("https://{account}.blob.core.windows.net")),
+        account,
+        container,
+        credentials: Arc::clone(store.credentials()),
+    })
+}
+
+/// The store, its container and its account.
+async fn build(config: &StoreConfig, rest: &str, secrets: &Providers) -> Result<(MicrosoftAzure, [String; 2])> {
+    let (authority, _) = authority_and_root(config, rest)?;
     let (container, account) = match authority.split_once('@') {
         Some((container, host)) => (container, host.split_once('.').map(|(account, _)| account)),
         None => (authority, config.account.as_deref()),
@@ -43,10 +81,7 @@ pub(super) async fn open(config: &StoreConfig, rest: &str, secrets: &Providers) 
                 config.url
             )
         })?;
-    Ok(OpenStore {
-        store: Arc::new(store),
-        root,
-    })
+    Ok((store, [container.to_owned(), account.to_owned()]))
 }
 
 async fn with_auth(config: &StoreConfig, secrets: &Providers) -> Result<MicrosoftAzureBuilder> {

@@ -23,6 +23,8 @@ mod probe;
 #[cfg(feature = "aws")]
 mod s3;
 
+#[cfg(feature = "azure")]
+pub use azure::AzurePlace;
 pub use failure::{failure, or_store_error};
 pub use local::LocalStore;
 pub use probe::{probe, probe_once};
@@ -79,6 +81,13 @@ fn open_local(config: &StoreConfig, rest: &str) -> Result<OpenStore> {
         store: Arc::new(LocalStore::open(&folder)?),
         root: Path::default(),
     })
+}
+
+/// What the URL of a store in Azure names; an error for any other store.
+#[cfg(feature = "azure")]
+pub async fn azure_place(config: &StoreConfig, secrets: &Providers) -> Result<AzurePlace> {
+    let rest = config.url.split_once("://").map_or("", |(_, rest)| rest);
+    azure::place(config, rest, secrets).await
 }
 
 #[cfg(feature = "azure")]

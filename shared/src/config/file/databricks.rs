@@ -33,6 +33,11 @@ pub(in super::super) struct DatabricksFile {
     pub table_properties: Option<BTreeMap<String, String>>,
     /// Tags of new tables.
     pub table_tags: Option<BTreeMap<String, String>>,
+    /// Appends commit in one transaction with a row of the table `_lakeward_runs` beside their target, which shuts out
+    /// statements that come after their run was given up. For catalog-managed tables: new targets of append jobs become
+    /// such, others stay and are appended to without it. The service's transactions may be a preview.
+    #[schemars(extend("default" = false))]
+    pub run_ledger: Option<bool>,
     /// What an hour of the warehouse costs, in any currency: results then say what a run cost at most.
     #[schemars(extend("examples" = [5.6]))]
     pub price_per_hour: Option<f64>,

@@ -53,7 +53,9 @@ pub(in super::super) struct StagingFile {
     #[schemars(extend("examples" = ["/Volumes/main/raw/staging"]))]
     pub copy_from: Option<String>,
     /// Databricks: by which right COPY INTO reads this place. `external_location`: an external location or a volume covers
-    /// it; `named:…`: a storage credential of the catalog.
+    /// it; `named:…`: a storage credential of the catalog; `sas`: a signature in the statement, which reads the run's folder
+    /// for an hour. The statement is in the query history for those who may see it: use it where nothing else is allowed.
+    /// For ADLS Gen2 (a hierarchical namespace), and an identity or account key under `auth`.
     #[schemars(extend("default" = "external_location"))]
     pub copy_credential: Option<String>,
 }

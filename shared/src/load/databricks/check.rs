@@ -117,7 +117,8 @@ async fn fill(loader: &Databricks, table: &Object, file: &Path, nonce: &str) -> 
         ))?;
     let put = loader.store.put(file, one_row()?.into()).await;
     put.map_err(|e| failure(e, loader.store.as_ref(), "stage a file"))?;
-    let reading = loader.reading_of(&format!("data/check/{nonce}"));
+    let folder = format!("data/check/{nonce}");
+    let reading = loader.reading(&folder, loader.access(&folder).await?);
     let credential = reading.credential_sql()?;
     let copy = format!(
         "COPY INTO {} FROM (SELECT CAST(c0001 AS BIGINT) AS n FROM {}{credential}) FILEFORMAT = PARQUET FILES = ('one.parquet') FORMAT_OPTIONS ('ignoreMissingFiles' = 'false')",

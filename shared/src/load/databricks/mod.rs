@@ -5,7 +5,8 @@
 //! to rename, drop or truncate a target, to decide by the query history, and to remember anything between calls.
 //!
 //! Neighbours: `auth` gets tokens, `client` speaks HTTP, `render` writes SQL, `describe` and `prepare` see to the target,
-//! `steps` load, `withdraw` takes a run out, `clean` and `check` are for people's commands.
+//! `steps` load, `ledger` lets appends commit with their run's row, `withdraw` takes a run out, `sas` signs for
+//! a run's folder, `clean` and `check` are for people's commands.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use object_store::ObjectStore;
 use object_store::path::Path;
 
 use super::{CleanRequest, Cleaned, Compute, HistoryEntry, Loader, Reply, StagingPlace, TargetTable, Work};
-use crate::config::{DatabricksConfig, StoreConfig};
+use crate::config::{CopyCredential, DatabricksConfig, StoreConfig};
 use crate::error::{Error, Result};
 use crate::model::check::CheckLine;
 use crate::model::ids::Ids;
@@ -34,10 +35,12 @@ mod client;
 mod columns;
 mod describe;
 mod history;
+mod ledger;
 mod place;
 mod prepare;
 mod preview;
 mod render;
+mod sas;
 mod steps;
 mod withdraw;
 
@@ -49,9 +52,10 @@ pub use client::Pauses;
 
 use auth::Tokens;
 use client::{Address, Client};
-use render::copy::Reading;
+use render::copy::{Access, Reading};
 use render::quote::Object;
 use render::table::TableOptions;
+use sas::Signer;
 
 /// What a host gives the loader beside its configuration.
 #[derive(Debug, Clone)]
@@ -75,11 +79,13 @@ pub struct Databricks {
     root: Path,
     /// The same place as the warehouse spells it.
     uri: String,
-    credential: Option<String>,
+    credential: CopyCredential,
+    signer: Signer,
     catalog: String,
     schema: String,
     staging_schema: Option<String>,
     options: TableOptions,
+    run_ledger: bool,
     compute: Compute,
     ids: Ids,
 }
@@ -111,6 +117,7 @@ impl Databricks {
         } = surroundings;
         let base = config.host.trim_end_matches('/').to_owned();
         let http = client::http(pauses.request_max)?;
+        let signer = Signer::new(staging, secrets.clone(), http.clone());
         let tokens = Tokens::new(config.auth.clone(), base.clone(), identity, secrets, http, pauses);
         let address = Address {
             base,
@@ -124,6 +131,7 @@ impl Databricks {
             root: opened.root,
             uri: place::warehouse_uri(staging, config.copy_from.as_deref())?,
             credential: config.copy_credential.clone(),
+            signer,
             catalog: config.catalog.clone(),
             schema: config.schema.clone(),
             staging_schema: config.staging_schema.clone(),
@@ -131,6 +139,7 @@ impl Databricks {
                 properties: config.table_properties.clone(),
                 tags: config.table_tags.clone(),
             },
+            run_ledger: config.run_ledger,
             compute: Compute {
                 price_per_hour: config.price_per_hour,
                 load_window: config.load_window,
@@ -181,16 +190,25 @@ impl Databricks {
         self.root.parts().chain(inside).collect()
     }
 
-    /// The run's folder as the warehouse reads it.
-    fn reading(&self, run: &RunId) -> Reading {
-        self.reading_of(&format!("data/{run}"))
-    }
-
-    fn reading_of(&self, folder: &str) -> Reading {
+    /// A folder below the staging root as the warehouse spells it.
+    fn reading(&self, folder: &str, access: Access) -> Reading {
         Reading {
             folder: format!("{}/{folder}/", self.uri),
-            credential: self.credential.clone(),
+            access,
         }
+    }
+
+    /// By which right the warehouse reads a folder below the staging root, from now on.
+    async fn access(&self, folder: &str) -> Result<Access> {
+        Ok(match &self.credential {
+            CopyCredential::ExternalLocation => Access::Covered,
+            CopyCredential::Named(name) => Access::Named(name.clone()),
+            CopyCredential::Sas => {
+                let below = Path::from(folder);
+                let folder = self.root.parts().chain(below.parts()).collect();
+                Access::Signed(self.signer.token(&folder).await?)
+            }
+        })
     }
 }
 

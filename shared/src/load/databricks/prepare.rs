@@ -10,10 +10,9 @@ use super::Databricks;
 use super::client::{SqlVerdict, Statement};
 use super::columns::{Wanted, check_key, wanted};
 use super::describe::{Found, FoundColumn, claim_property, look};
+use super::ledger::{self, Live};
 use super::render::quote::{Object, identifier};
-use super::render::table::{
-    TableOptions, add_columns, create_target, drop_not_null, drop_primary_key, set_properties, widen,
-};
+use super::render::table::{add_columns, create_target, drop_not_null, drop_primary_key, set_properties, widen};
 use crate::error::{Error, ErrorKind, Result};
 use crate::load::Work;
 use crate::model::job::{MissingRows, WriteMode};
@@ -31,12 +30,14 @@ pub(super) async fn prepare(loader: &Databricks, work: &Work<'_>) -> Result<()> 
     check_key(work.plan)?;
     let target = loader.object(&work.plan.target)?;
     for _ in 0..ROUNDS_MAX {
-        let statements = match look(loader, &target).await? {
-            Some(found) => changes(&found, work, &target)?,
-            None => create(work, &target, &loader.options)?,
+        let found = look(loader, &target).await?;
+        let live = Live::of(loader, work, found.as_ref())?;
+        let statements = match &found {
+            Some(found) => changes(found, work, &target)?,
+            None => create(loader, work, &target)?,
         };
         if statements.is_empty() {
-            return Ok(());
+            return ledger::prepare(loader, &live).await;
         }
         for sql in statements {
             let statement = Statement::brief("prepare", sql);
@@ -57,7 +58,7 @@ pub(super) async fn prepare(loader: &Databricks, work: &Work<'_>) -> Result<()> 
     ))
 }
 
-pub(super) fn create(work: &Work<'_>, target: &Object, options: &TableOptions) -> Result<Vec<String>> {
+pub(super) fn create(loader: &Databricks, work: &Work<'_>, target: &Object) -> Result<Vec<String>> {
     if work.plan.mode == WriteMode::DeleteSync {
         return Err(Error::new(
             ErrorKind::Config,
@@ -70,7 +71,8 @@ pub(super) fn create(work: &Work<'_>, target: &Object, options: &TableOptions) -
     let names = wanted(work.plan);
     names_are_distinct(work.plan, &names)?;
     let claim = claim_property(&work.run.job);
-    create_target(work.plan, target, (&claim, &work.run.life.0), options)
+    let options = ledger::table_options(loader, work)?;
+    create_target(work.plan, target, (&claim, &work.run.life.0), &options)
 }
 
 /// What must change in a table for a run, in order; empty if nothing must.

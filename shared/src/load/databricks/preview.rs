@@ -4,19 +4,25 @@
 
 use super::Databricks;
 use super::describe::look;
+use super::ledger::{self, Live};
 use super::prepare;
+use super::render::copy::Access;
 use super::render::drop_table;
-use super::steps::{LiveTypes, statement, steps};
+use super::steps::{Sending, statement, steps};
+use crate::config::CopyCredential;
 use crate::error::Result;
 use crate::load::Work;
 use crate::model::manifest::StagedFile;
 use crate::model::run::RunPlan;
 use crate::model::watermark::RunId;
+use crate::secrets::Secret;
 
 /// Stands for all names; one a part, and at most a thousand in a statement.
 const FILES: &str = "<one name for each staged part>";
 /// Stands for the part of a staging table's name that is chosen when it is created.
 const NONCE: &str = "nonce";
+/// Stands for the signature that is made when a COPY is sent.
+const SIGNATURE: &str = "<signed for this folder, for an hour>";
 
 /// All statements of a run that change something, in order. The expected number of rows stands where the number that
 /// was staged will stand.
@@ -37,14 +43,19 @@ pub(super) async fn preview(loader: &Databricks, run: &RunId, plan: &RunPlan) ->
     let found = look(loader, &target).await?;
     let mut statements = match &found {
         Some(found) => prepare::changes(found, &work, &target)?,
-        None => prepare::create(&work, &target, &loader.options)?,
+        None => prepare::create(loader, &work, &target)?,
     };
-    let live = found.iter().flat_map(|found| &found.columns);
-    let live = live.filter_map(|c| Some((c.name.to_lowercase(), c.column_type.clone()?)));
-    let live: LiveTypes = live.collect();
+    let live = Live::of(loader, &work, found.as_ref())?;
+    statements.extend(ledger::statements(&live));
+    let access = match &loader.credential {
+        CopyCredential::ExternalLocation => Access::Covered,
+        CopyCredential::Named(name) => Access::Named(name.clone()),
+        CopyCredential::Sas => Access::Signed(Secret::new(SIGNATURE)),
+    };
+    let sending = Sending { live, access };
     let steps = steps(plan.mode, files.len());
     for step in &steps {
-        statements.push(statement(loader, &work, *step, &live)?.sql);
+        statements.push(statement(loader, &work, *step, &sending)?.sql);
     }
     if steps.len() > 1 {
         statements.push(drop_table(&loader.staging_table(&work)?));

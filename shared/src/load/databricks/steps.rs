@@ -4,12 +4,11 @@
 //! staged are known to be in: either it says so itself, or it found its files loaded and the rows are there by their tag.
 
 use super::Databricks;
-use std::collections::BTreeMap;
-
 use super::client::{Answer, Failure, FailureKind, Rows, SqlVerdict, Statement, Wait};
 use super::columns::lineage;
-use super::describe::live_types;
-use super::render::copy::{FILES_PER_COPY, chunk, copy};
+use super::ledger::{self, Live};
+use super::render::copy::{Access, FILES_PER_COPY, Reading, chunk, copy};
+use super::render::ledger::transaction;
 use super::render::merge::merge;
 use super::render::quote::Object;
 use super::render::scd2::scd2;
@@ -20,7 +19,6 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::load::{Reply, Work};
 use crate::model::job::WriteMode;
 use crate::model::run::{Outcome, Step};
-use crate::model::table::ColumnType;
 
 /// The steps of a mode, in order.
 pub(super) fn steps(mode: WriteMode, files: usize) -> Vec<Step> {
@@ -36,33 +34,47 @@ pub(super) fn steps(mode: WriteMode, files: usize) -> Vec<Step> {
     }
 }
 
-/// Types of the target's columns that a COPY into it casts to.
-pub(super) type LiveTypes = BTreeMap<String, ColumnType>;
+/// What is found out when a step is sent, and stands in its statement.
+#[derive(Debug)]
+pub(super) struct Sending {
+    /// Of an append's target.
+    pub live: Live,
+    /// Of a COPY.
+    pub access: Access,
+}
+
+impl Sending {
+    fn reading(&self, loader: &Databricks, work: &Work<'_>) -> Reading {
+        loader.reading(&staged(work), self.access.clone())
+    }
+}
+
+/// Where a run's files are, below the staging root.
+fn staged(work: &Work<'_>) -> String {
+    format!("data/{}", work.run)
+}
 
 /// The statement of a step.
-pub(super) fn statement(loader: &Databricks, work: &Work<'_>, step: Step, live: &LiveTypes) -> Result<Statement> {
+pub(super) fn statement(loader: &Databricks, work: &Work<'_>, step: Step, sending: &Sending) -> Result<Statement> {
     let target = loader.object(&work.plan.target)?;
     let sql = match (step, work.plan.mode) {
         (Step::CreateStaging, _) => create_staging(work, &loader.staging_table(work)?)?,
         (Step::Copy(n), WriteMode::Append) => {
-            let constants = lineage(work);
-            copy(
-                work,
-                &target,
-                &loader.reading(work.run),
-                chunk(work.files, n),
-                live,
-                &constants,
-            )?
+            let (reading, files) = (sending.reading(loader, work), chunk(work.files, n));
+            let copy = copy(work, &target, &reading, files, &sending.live.types, &lineage(work))?;
+            match &sending.live.ledger {
+                Some(ledger) => transaction(ledger, work.run, &copy),
+                None => copy,
+            }
         }
         (Step::Copy(n), _) => {
-            let staging = loader.staging_table(work)?;
+            let (reading, files) = (sending.reading(loader, work), chunk(work.files, n));
             copy(
                 work,
-                &staging,
-                &loader.reading(work.run),
-                chunk(work.files, n),
-                &LiveTypes::new(),
+                &loader.staging_table(work)?,
+                &reading,
+                files,
+                &sending.live.types,
                 &[],
             )?
         }
@@ -87,10 +99,14 @@ pub(super) fn statement(loader: &Databricks, work: &Work<'_>, step: Step, live: 
 pub(super) async fn send(loader: &Databricks, work: &Work<'_>, step: Step) -> Result<Reply> {
     // COPY INTO does not widen, and somebody may have made the table's columns wider than the plan's.
     let live = match (step, work.plan.mode) {
-        (Step::Copy(_), WriteMode::Append) => live_types(loader, &loader.object(&work.plan.target)?).await?,
-        _ => LiveTypes::new(),
+        (Step::Copy(_), WriteMode::Append) => ledger::live(loader, work).await?,
+        _ => Live::default(),
     };
-    let statement = statement(loader, work, step, &live)?;
+    let access = match step {
+        Step::Copy(_) => loader.access(&staged(work)).await?,
+        Step::CreateStaging | Step::Apply => Access::Covered,
+    };
+    let statement = statement(loader, work, step, &Sending { live, access })?;
     let answer = loader.client.submit(&statement).await;
     settle(loader, work, step, answer).await
 }
@@ -110,6 +126,10 @@ async fn settle(
     let rows = match answer {
         Ok(Answer::Running(id)) => return Ok(Reply::Running(id)),
         Ok(Answer::Done(rows)) => rows,
+        Err(failure) if failure.says(SqlVerdict::NoTransactions) => {
+            ledger::do_without(loader, work, &failure).await?;
+            return Ok(Reply::SendAgain(failure.to_string()));
+        }
         Err(failure) => return fate(loader, work, step, failure),
     };
     match step {
@@ -154,6 +174,11 @@ async fn copied(loader: &Databricks, work: &Work<'_>, n: u32, rows: &Rows) -> Re
         inserted: expected,
         ..Outcome::default()
     });
+    // What a transaction answers with is not documented: its rows are counted.
+    let rows = match ledger::place(loader, work)? {
+        Some(_) => &Rows::default(),
+        None => rows,
+    };
     let inserted = rows.count("num_inserted_rows");
     let skipped = rows.count("num_skipped_corrupt_files").unwrap_or_default();
     if skipped == 0 && inserted == Some(expected) {
@@ -217,6 +242,7 @@ fn fate(loader: &Databricks, work: &Work<'_>, step: Step, failure: Failure) -> R
         }
         (SqlVerdict::FileGone, Step::Copy(_)) => lost(failure, "a staged file cannot be read"),
         (SqlVerdict::FileGone, _) => again(&failure),
+        (SqlVerdict::Guard, Step::Copy(_)) => lost(failure, "the run ledger says that it was given up"),
         (SqlVerdict::Guard, _) => lost(failure, "its staging table does not hold what was staged"),
         _ => Err(failure.into_error()),
     }

@@ -1,14 +1,14 @@
 //! Taking a run out: its staged files and its staging table go, then the fence, then (append) its rows.
 //!
 //! The order is what makes it safe (rule 10): first the source is gone, so that nothing can begin any more; then a
-//! commit of metadata fails what has begun. It refuses to return before each of them is certain.
+//! commit of metadata fails what has begun (a run ledger is told before that). It refuses to return before each of them is certain.
 
 use futures::TryStreamExt as _;
 use object_store::ObjectStoreExt as _;
 
 use super::Databricks;
 use super::client::{Failure, Rows, SqlVerdict, Statement};
-use super::render;
+use super::{ledger, render};
 use crate::error::{Error, Result};
 use crate::load::Work;
 use crate::model::table::TableName;
@@ -19,6 +19,7 @@ use crate::store::failure;
 pub(super) async fn shut_out(loader: &Databricks, work: &Work<'_>) -> Result<()> {
     delete_files(loader, work.run).await?;
     drop_staging(loader, work).await?;
+    ledger::shut(loader, work).await?;
     fence(loader, work).await
 }
 
@@ -73,7 +74,7 @@ pub(super) async fn count(loader: &Databricks, run: &RunId, target: &TableName) 
     }
 }
 
-async fn unless_missing(loader: &Databricks, statement: Statement) -> Result<Option<Rows>> {
+pub(super) async fn unless_missing(loader: &Databricks, statement: Statement) -> Result<Option<Rows>> {
     match loader.client.run(&statement).await {
         Ok(rows) => Ok(Some(rows)),
         Err(e) if e.says(SqlVerdict::Missing) => Ok(None),

@@ -115,12 +115,14 @@ pub(in super::super) enum SqlVerdict {
     FileGone,
     /// A value does not fit.
     Data,
-    /// Our own count guard spoke.
+    /// Our own guard spoke: a count, or the run ledger.
     Guard,
     /// A grant is missing.
     Access,
     /// A feature is missing or switched off.
     Unsupported,
+    /// There are no transactions here, or not with this statement or table.
+    NoTransactions,
     /// Anything else: the statement is wrong for this table.
     Refused,
 }
@@ -170,6 +172,9 @@ impl SqlFailure {
             || matches!(class, "PATH_NOT_FOUND" | "COPY_INTO_SOURCE_SCHEMA_INFERENCE_FAILED");
         if is_unreadable {
             return SqlVerdict::FileGone;
+        }
+        if class.starts_with("TRANSACTION_NOT_SUPPORTED") {
+            return SqlVerdict::NoTransactions;
         }
         match class {
             "TABLE_OR_VIEW_NOT_FOUND"
@@ -243,7 +248,20 @@ fn sqlstate_of(message: &str) -> Option<String> {
 pub(super) fn first_line(message: &str) -> String {
     let before_sql = message.split("== SQL").next().unwrap_or_default();
     let line = before_sql.lines().map(str::trim).find(|line| !line.is_empty());
-    line.unwrap_or_default().chars().take(MESSAGE_MAX).collect()
+    let line = without_signatures(line.unwrap_or_default());
+    line.chars().take(MESSAGE_MAX).collect()
+}
+
+/// The service may repeat a URL that it could not read, with the signature that a COPY brought.
+fn without_signatures(message: &str) -> String {
+    let mut parts = message.split("sig=");
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let ends = part.find(|c: char| c.is_whitespace() || "&'\"`<>);,".contains(c));
+        text.push_str("sig=***");
+        text.push_str(&part[ends.unwrap_or(part.len())..]);
+    }
+    text
 }
 
 impl Failure {
@@ -299,7 +317,9 @@ impl Failure {
                     "a value does not fit its column; the query history shows the statement with its message",
                 ),
                 SqlVerdict::Missing => (ErrorKind::Config, "the schema or table is not there; create it"),
-                SqlVerdict::Unsupported => (ErrorKind::Unsupported, "the warehouse cannot do this"),
+                SqlVerdict::Unsupported | SqlVerdict::NoTransactions => {
+                    (ErrorKind::Unsupported, "the warehouse cannot do this")
+                }
                 SqlVerdict::AlreadyThere | SqlVerdict::FileGone | SqlVerdict::Guard | SqlVerdict::Refused => {
                     (ErrorKind::WarehouseRejected, "the warehouse refused it")
                 }
@@ -350,6 +370,10 @@ mod tests {
             "BAD_REQUEST".into(),
             "[DELTA_CONCURRENT_APPEND.ROW_LEVEL_CHANGES] x",
         );
+        let url = "[FAILED_READ_FILE.NO_HINT] https://a.b/c?sp=r&sig=Xy%2Fk%3D&se=1 and 'sr=d&sig=AbC'";
+        let failure = SqlFailure::new(None, String::new(), url).to_string();
+        assert!(!failure.contains("Xy") && !failure.contains("AbC"), "{failure}");
+        assert!(failure.contains("sig=***&se=1 and 'sr=d&sig=***'"), "{failure}");
         assert_eq!(new.class, "DELTA_CONCURRENT_APPEND.ROW_LEVEL_CHANGES");
         assert_eq!(new.sqlstate, "2D521");
     }
@@ -390,7 +414,7 @@ mod tests {
             (
                 Some("0A000"),
                 "[TRANSACTION_NOT_SUPPORTED.COMMAND] x",
-                SqlVerdict::Unsupported,
+                SqlVerdict::NoTransactions,
             ),
             (
                 Some("42601"),

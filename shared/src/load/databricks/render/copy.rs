@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::load::Work;
 use crate::model::manifest::StagedFile;
 use crate::model::table::ColumnType;
+use crate::secrets::Secret;
 
 /// The service takes no more names in FILES.
 pub(in super::super) const FILES_PER_COPY: usize = 1000;
@@ -22,17 +23,32 @@ pub(in super::super) struct Reading {
     /// The run's folder as the warehouse spells it, with a slash at the end. One spelling for ever: the ledger of
     /// loaded files knows paths, not files.
     pub folder: String,
-    /// A storage credential of the catalog; `None` reads through an external location or a volume.
-    pub credential: Option<String>,
+    /// By which right.
+    pub access: Access,
+}
+
+/// By which right the warehouse reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in super::super) enum Access {
+    /// An external location or a volume.
+    Covered,
+    /// A storage credential of the catalog.
+    Named(String),
+    /// A shared access signature.
+    Signed(Secret),
 }
 
 impl Reading {
     /// What follows the folder in SQL.
     pub fn credential_sql(&self) -> Result<String> {
-        match &self.credential {
-            Some(name) => Ok(format!(" WITH (CREDENTIAL {})", identifier(name)?)),
-            None => Ok(String::new()),
-        }
+        Ok(match &self.access {
+            Access::Covered => String::new(),
+            Access::Named(name) => format!(" WITH (CREDENTIAL {})", identifier(name)?),
+            Access::Signed(token) => {
+                let token = literal(token.reveal());
+                format!(" WITH (CREDENTIAL (AZURE_SAS_TOKEN = {token}))")
+            }
+        })
     }
 }
 

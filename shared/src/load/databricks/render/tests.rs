@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::copy::{FILES_PER_COPY, Reading, chunk, copy};
+use super::copy::{Access, FILES_PER_COPY, Reading, chunk, copy};
+use super::ledger::{LEDGER, create_ledger, give_up, transaction};
 use super::merge::merge;
 use super::quote::Object;
 use super::scd2::scd2;
@@ -15,6 +16,7 @@ use crate::model::job::{ClusterBy, Lineage, MissingRows, WriteMode};
 use crate::model::run::RunPlan;
 use crate::model::table::{Column, ColumnType};
 use crate::model::watermark::Position;
+use crate::secrets::Secret;
 
 fn target() -> Object {
     Object::new("main", "raw", "orders").unwrap()
@@ -32,7 +34,7 @@ fn shown(plan: &RunPlan, file_count: i64, render: impl Fn(&crate::load::Work<'_>
 fn reading(credential: Option<&str>) -> Reading {
     Reading {
         folder: "abfss://staging@acct.dfs.core.windows.net/lakeward/data/orders/k3f9x2ab/000042/".into(),
-        credential: credential.map(str::to_owned),
+        access: credential.map_or(Access::Covered, |name| Access::Named(name.to_owned())),
     }
 }
 
@@ -67,6 +69,33 @@ fn other_modes_copy_into_the_staging_table() {
         copy(w, &staging(), &reading(Some("my cred")), w.files, &[].into(), &[])
     });
     insta::assert_snapshot!(sql);
+}
+
+#[test]
+fn a_signature_stands_behind_the_folder() {
+    let signed = Reading {
+        access: Access::Signed(Secret::new("sv=2021-08-06&sig=it's")),
+        ..reading(None)
+    };
+    let sql = shown(&plan(WriteMode::Merge), 1, |w| {
+        copy(w, &staging(), &signed, w.files, &[].into(), &[])
+    });
+    let expected = "/000042/' WITH (CREDENTIAL (AZURE_SAS_TOKEN = 'sv=2021-08-06&sig=it\\'s'))";
+    assert!(sql.contains(expected), "{sql}");
+    assert!(!format!("{signed:?}").contains("2021"), "a secret in what is printed");
+}
+
+#[test]
+fn an_append_commits_together_with_its_runs_row() {
+    let ledger = Object::new("main", "raw", LEDGER).unwrap();
+    let run = run_id();
+    let sql = shown(&plan(WriteMode::Append), 2, |w| {
+        let copy = copy(w, &target(), &reading(None), w.files, &[].into(), &lineage(w))?;
+        Ok(transaction(&ledger, w.run, &copy))
+    });
+    insta::assert_snapshot!(sql);
+    let others = [create_ledger(&ledger), give_up(&ledger, &run)];
+    insta::assert_snapshot!("the_run_ledger", others.join(";\n"));
 }
 
 #[test]

@@ -35,7 +35,8 @@ fn config(base: &str) -> DatabricksConfig {
         table_properties: [].into(),
         table_tags: [].into(),
         copy_from: Some("/Volumes/main/raw/staging".into()),
-        copy_credential: None,
+        copy_credential: CopyCredential::ExternalLocation,
+        run_ledger: false,
         price_per_hour: Some(3.6),
         load_window: None,
     }

@@ -1,0 +1,116 @@
+//! Appends that commit together with a row of the run ledger (`[destination] run_ledger`).
+//!
+//! It refuses to decide anything by the ledger's rows: they shut late statements out, and tell people. Whether a target
+//! takes part is read from the target each time, and so is that its warehouse was found to have no transactions.
+
+use std::collections::BTreeMap;
+
+use super::Databricks;
+use super::client::{Failure, Statement};
+use super::describe::{Found, live_types, look};
+use super::render::ledger::{CATALOG_MANAGED, LEDGER, create_ledger, give_up};
+use super::render::quote::Object;
+use super::render::table::{TableOptions, set_properties};
+use super::withdraw::unless_missing;
+use crate::error::Result;
+use crate::load::Work;
+use crate::model::job::WriteMode;
+use crate::model::table::ColumnType;
+
+/// A target's word that BEGIN ATOMIC was refused there; who removes it lets us try again.
+const TRANSACTIONS: &str = "lakeward.transactions";
+const REFUSED: &str = "refused";
+
+/// What an append must know of its target when it is sent.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Live {
+    /// Types that may be wider than the plan's, by column in small letters.
+    pub types: BTreeMap<String, ColumnType>,
+    /// The ledger that its rows commit with.
+    pub ledger: Option<Object>,
+}
+
+impl Live {
+    /// Of a target as it was found, or as it would be created.
+    pub fn of(loader: &Databricks, work: &Work<'_>, found: Option<&Found>) -> Result<Self> {
+        let columns = found.iter().flat_map(|found| &found.columns);
+        let types = columns.filter_map(|c| Some((c.name.to_lowercase(), c.column_type.clone()?)));
+        let takes_part = found.is_none_or(takes_part);
+        Ok(Self {
+            types: types.collect(),
+            ledger: place(loader, work)?.filter(|_| takes_part),
+        })
+    }
+}
+
+/// Looks at the target of an append.
+pub(super) async fn live(loader: &Databricks, work: &Work<'_>) -> Result<Live> {
+    let target = loader.object(&work.plan.target)?;
+    if place(loader, work)?.is_some() {
+        return Live::of(loader, work, look(loader, &target).await?.as_ref());
+    }
+    let types = live_types(loader, &target).await?;
+    Ok(Live { types, ledger: None })
+}
+
+/// Where the ledger of a run is; `None` where the user or the mode wants none.
+pub(super) fn place(loader: &Databricks, work: &Work<'_>) -> Result<Option<Object>> {
+    if !loader.run_ledger || work.plan.mode != WriteMode::Append {
+        return Ok(None);
+    }
+    let [catalog, schema, _] = loader.object(&work.plan.target)?.parts;
+    Object::new(&catalog, &schema, LEDGER).map(Some)
+}
+
+fn takes_part(found: &Found) -> bool {
+    let says = |name: &str, value: &str| found.properties.get(name).is_some_and(|v| v == value);
+    says(CATALOG_MANAGED, "supported") && !says(TRANSACTIONS, REFUSED)
+}
+
+/// What a new target gets: an append's can take part.
+pub(super) fn table_options(loader: &Databricks, work: &Work<'_>) -> Result<TableOptions> {
+    let mut options = loader.options.clone();
+    if place(loader, work)?.is_some() {
+        options
+            .properties
+            .insert(CATALOG_MANAGED.to_owned(), "supported".to_owned());
+    }
+    Ok(options)
+}
+
+/// The ledger's DDL, if the target takes part.
+pub(super) fn statements(live: &Live) -> Vec<String> {
+    live.ledger.iter().map(create_ledger).collect()
+}
+
+/// Sees to the ledger.
+pub(super) async fn prepare(loader: &Databricks, live: &Live) -> Result<()> {
+    for sql in statements(live) {
+        let made = loader.client.run(&Statement::brief("run_ledger", sql)).await;
+        let doing = format!("cannot prepare the run ledger {LEDGER}; run_ledger = false does without");
+        made.map_err(|e| e.into_error().while_doing(doing))?;
+    }
+    Ok(())
+}
+
+/// Puts down in the target that its warehouse refuses transactions: from now on rows come by COPY INTO alone.
+pub(super) async fn do_without(loader: &Databricks, work: &Work<'_>, why: &Failure) -> Result<()> {
+    tracing::warn!(
+        run = %work.run,
+        "appended without the run ledger: BEGIN ATOMIC was refused ({why}); remove the table property \
+         {TRANSACTIONS} of {} to try again", work.plan.target
+    );
+    let target = loader.object(&work.plan.target)?;
+    let property = BTreeMap::from([(TRANSACTIONS.to_owned(), REFUSED.to_owned())]);
+    let statement = Statement::brief("transactions", set_properties(&target, &property));
+    unless_missing(loader, statement).await?;
+    Ok(())
+}
+
+/// A run that was given up: no transaction of it commits any more.
+pub(super) async fn shut(loader: &Databricks, work: &Work<'_>) -> Result<()> {
+    if let Some(ledger) = place(loader, work)? {
+        unless_missing(loader, Statement::brief("give_up", give_up(&ledger, work.run))).await?;
+    }
+    Ok(())
+}
