@@ -12,6 +12,7 @@ use lakeward::store::{self, OpenStore};
 use tempfile::TempDir;
 
 use crate::command::{Finished, Started};
+use crate::double::catalog::Opener;
 use crate::double::{Double, TOKEN, WAREHOUSE};
 use crate::postgres::Server;
 
@@ -80,15 +81,29 @@ impl Project {
 
     /// A project that loads into a double, which reads what the project stages.
     pub async fn in_workspace(server: &Server, double: Double) -> Self {
+        let (project, url, opened) = Self::beside(server, double).await;
+        let double = project.workspace().expect("it is where the project loads to");
+        double.add_location("stage", &url, opened.store, opened.root.as_ref());
+        project
+    }
+
+    /// The same where no external location covers what the project stages: each COPY has to bring a signature.
+    pub async fn in_closed_workspace(server: &Server, double: Double) -> Self {
+        let (project, url, opened) = Self::beside(server, double).await;
+        let double = project.workspace().expect("it is where the project loads to");
+        let opener = Opener::SignedBy(AZURITE_KEY.to_owned());
+        double.add_bare_storage(&url, opened.store, opened.root.as_ref(), opener);
+        project
+    }
+
+    async fn beside(server: &Server, double: Double) -> (Self, String, OpenStore) {
         let project = Self::new(server, Destination::Databricks(double));
         let opened = project.open(&project.state_root()).await;
         let url = format!(
             "abfss://lakeward@{AZURITE_ACCOUNT}.dfs.core.windows.net/{}",
             opened.root
         );
-        let double = project.workspace().expect("it is where the project loads to");
-        double.add_location("stage", &url, opened.store, opened.root.as_ref());
-        project
+        (project, url, opened)
     }
 
     /// The workspace, if it loads into one.
@@ -148,6 +163,18 @@ impl Project {
     pub fn configure(&self, jobs: &str) {
         let (destination, connection) = (self.destination_section(), self.connection_section(&self.server.user));
         self.write(&format!("version = 1\n{destination}{connection}{jobs}"));
+    }
+
+    /// The same, where `[destination]` and `[staging]` of a workspace say more.
+    pub fn configure_with(&self, destination: &str, staging: &str, jobs: &str) {
+        let (sections, connection) = (self.destination_section(), self.connection_section(&self.server.user));
+        let sections = sections.replacen(
+            "allow_http = true\nwarehouse",
+            &format!("{destination}\nallow_http = true\nwarehouse"),
+            1,
+        );
+        let sections = sections.replacen("[staging]\n", &format!("[staging]\n{staging}\n"), 1);
+        self.write(&format!("version = 1\n{sections}{connection}{jobs}"));
     }
 
     /// Writes a configuration as it stands.

@@ -10,7 +10,7 @@ use lakeward::run::decide::Rules;
 use lakeward_tests::double::Double;
 use lakeward_tests::double::faults::{Misbehaviour, On, Point};
 use lakeward_tests::double::sql_error::SqlError;
-use lakeward_tests::double::switches::{Atomic, Ledger, LedgerPath, Missing, Overlap, Sqlstate};
+use lakeward_tests::double::switches::{Atomic, AtomicResult, Ledger, LedgerPath, Missing, Overlap, Sqlstate};
 use lakeward_tests::double::warehouse::Power;
 use lakeward_tests::in_process::{InProcess, plan};
 use lakeward_tests::postgres::Place;
@@ -56,11 +56,26 @@ const WRITES: &[Case] = &[
     }),
 ];
 
-/// Around a COPY INTO, a request, an answer.
-const COPIES: &[Case] = &[
+/// Around a transaction; the last one ends them all.
+const TRANSACTIONS: &[Case] = &[
+    ("nothing", |_, _| {}),
+    ("it answers with its last statement's counters", |d, _| {
+        d.switch(|s| s.atomic_result = AtomicResult::Last);
+    }),
+    ("another COPY committed first", |d, sql| {
+        let error = SqlError::known("TRANSACTION_CONCURRENT_COPY_INTO");
+        d.faults().fail(sql, Point::Commit, 1, error);
+    }),
     ("there are no transactions", |d, _| {
         d.switch(|s| s.atomic = Atomic::PreviewOff);
     }),
+    ("there are none, and the answer is lost", |d, _| {
+        misbehave(d, On::Submit, "COPY INTO", Misbehaviour::RunThenDrop);
+    }),
+];
+
+/// Around a COPY INTO, a request, an answer.
+const COPIES: &[Case] = &[
     ("nothing", |_, _| {}),
     ("the token is refused once", |d, _| {
         misbehave(d, On::Submit, "COPY INTO", refuse(401, None));
@@ -154,15 +169,20 @@ struct Story {
 
 impl Story {
     async fn begin(name: &str, keys: &str, sql: &'static str) -> Self {
+        Self::begin_with("", name, keys, sql).await
+    }
+
+    async fn begin_with(destination: &str, name: &str, keys: &str, sql: &'static str) -> Self {
         let place = Place::new(name).await;
         place
             .run("CREATE TABLE {s}.t (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, v integer NOT NULL DEFAULT 1, at timestamptz NOT NULL DEFAULT clock_timestamp())")
             .await;
         let project = Project::in_workspace(&place.server, Double::with_spark().await).await;
-        project.configure(&format!(
+        let jobs = format!(
             "[[jobs]]\nname = \"t\"\ntable = \"{}.t\"\n{keys}\ntarget = \"raw.t\"\n",
             place.schema
-        ));
+        );
+        project.configure_with(destination, "", &jobs);
         let host = InProcess::of(&project, Rules::all()).await;
         Self {
             place,
@@ -198,6 +218,35 @@ async fn a_copy_survives_whatever_the_service_does() {
     for case in WRITES.iter().chain(COPIES) {
         story.survive(case, "").await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs LAKEWARD_TEST_POSTGRES_URL, LAKEWARD_TEST_AZURITE_URL and LAKEWARD_TEST_SPARK_URL: make test"]
+async fn a_ledgered_append_survives_what_happens_to_a_transaction() {
+    let keys = "write = \"append\"\ncursor = \"id\"";
+    let mut story = Story::begin_with("run_ledger = true", "faults_ledger", keys, "BEGIN ATOMIC").await;
+    let lost = WRITES
+        .iter()
+        .filter(|(name, _)| name.contains("lost") || name.contains("told as failed"));
+    let cases: Vec<&Case> = lost.chain(TRANSACTIONS).collect();
+    for case in &cases {
+        story.survive(case, "").await;
+    }
+    let double = story.double();
+    let told = story.project.run(&["check"]).done().all();
+    assert!(told.contains("the warehouse refuses BEGIN ATOMIC"), "{told}");
+    let states = "SELECT concat_ws(' ', count(DISTINCT t._lakeward_run), count(DISTINCT l.run), concat_ws(',', collect_set(l.state))) \
+                  FROM main.raw.t LEFT JOIN main.raw._lakeward_runs l ON t._lakeward_run = l.run";
+    // The last two came without.
+    let expected = format!("{} {} loaded", cases.len(), cases.len() - 2);
+    assert_eq!(double.column(states).await, [expected]);
+    let refused = double.column("SHOW TBLPROPERTIES main.raw.t").await;
+    assert!(
+        refused
+            .iter()
+            .any(|property| property.contains("lakeward.transactions")),
+        "{refused:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -29,13 +29,18 @@ struct Story {
 
 impl Story {
     async fn begin(name: &str, write: &str, rules: Rules) -> Self {
+        Self::begin_with("", name, write, rules).await
+    }
+
+    async fn begin_with(destination: &str, name: &str, write: &str, rules: Rules) -> Self {
         let place = Place::new(name).await;
         place.run(TABLE).await;
         let project = Project::in_workspace(&place.server, Double::with_spark().await).await;
-        project.configure(&format!(
+        let jobs = format!(
             "[[jobs]]\nname = \"t\"\ntable = \"{}.t\"\n{write}\ntarget = \"raw.t\"\n",
             place.schema
-        ));
+        );
+        project.configure_with(destination, "", &jobs);
         let host = InProcess::of(&project, rules).await;
         Self { place, project, host }
     }
@@ -50,6 +55,16 @@ impl Story {
             .faults()
             .http(On::Submit, part, 1, Misbehaviour::AcceptThenDrop);
         self.double().faults().hold(part, point, 1)
+    }
+
+    /// The run's statement is sent and stands before its commit, nobody knows of it, and the run is given up.
+    async fn give_up(&self, part: &str, run: RunId) -> Hold {
+        let mut hold = self.lose(part, Point::Commit);
+        self.host.cut_off(finish(&run)).await;
+        hold.reached().await;
+        let reason = "a user said so".to_owned();
+        self.host.run_on(Message::Abandon { run, reason }).await;
+        hold
     }
 
     /// Ends the statement that was held; how, and in whose words.
@@ -87,11 +102,7 @@ fn finish(run: &RunId) -> Message {
 async fn late_copy(name: &str, rules: Rules) -> (Story, String) {
     let story = Story::begin(name, "write = \"append\"\ncursor = \"id\"", rules).await;
     let run = story.host.stage("t").await;
-    let mut hold = story.lose("COPY INTO", Point::Commit);
-    story.host.cut_off(finish(&run)).await;
-    hold.reached().await;
-    let reason = "a user said so".to_owned();
-    story.host.run_on(Message::Abandon { run, reason }).await;
+    let hold = story.give_up("COPY INTO", run).await;
     story.host.run_on(plan("t")).await;
     let ended = story.let_go("COPY INTO", hold).await;
     (story, ended)
@@ -109,6 +120,21 @@ async fn a_copy_that_commits_late_doubles_nothing() {
         !story.is_right().await,
         "without its rule the schedule must double rows"
     );
+}
+
+/// The ledger's row alone: in the double a transaction's statements begin when it commits, so that no fence is in their way.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs LAKEWARD_TEST_POSTGRES_URL, LAKEWARD_TEST_AZURITE_URL and LAKEWARD_TEST_SPARK_URL: make test"]
+async fn a_transaction_that_commits_late_finds_its_run_given_up() {
+    let write = "write = \"append\"\ncursor = \"id\"";
+    let story = Story::begin_with("run_ledger = true", "late_transaction", write, Rules::all()).await;
+    let run = story.host.stage("t").await;
+    let hold = story.give_up("BEGIN ATOMIC", run).await;
+    assert_eq!(story.let_go("BEGIN ATOMIC", hold).await, "USER_RAISED_EXCEPTION");
+    story.host.run_on(plan("t")).await;
+    story.must_be_right().await;
+    let states = "SELECT state FROM main.raw._lakeward_runs ORDER BY run";
+    assert_eq!(story.double().column(states).await, ["given up", "loaded"]);
 }
 
 /// A set operation was sent twice; the first one commits after the run ended and the next one brought newer rows.

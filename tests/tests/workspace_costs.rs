@@ -22,14 +22,10 @@ async fn begin(name: &str) -> (Place, Project) {
             INSERT INTO {s}.a SELECT generate_series(1, 9); INSERT INTO {s}.b SELECT generate_series(1, 9)")
         .await;
     let project = Project::in_workspace(&place.server, Double::with_spark().await).await;
-    let (s, connection) = (&place.schema, project.connection_section(&place.server.user));
-    let section = project.destination_section().replace(
-        "allow_http = true\nwarehouse",
-        &format!("load_window = \"10m\"\nprice_per_hour = {PRICE}\nallow_http = true\nwarehouse"),
-    );
+    let s = &place.schema;
     let job = |name: &str| format!("[[jobs]]\nname = \"{name}\"\ntable = \"{s}.{name}\"\ncursor = \"id\"\n");
     let jobs: String = ["a", "b", "empty"].map(job).concat();
-    project.write(&format!("version = 1\n{section}{connection}{jobs}"));
+    project.configure_with(&format!("load_window = \"10m\"\nprice_per_hour = {PRICE}"), "", &jobs);
     (place, project)
 }
 

@@ -49,8 +49,17 @@ pub struct Location {
     pub store: Arc<dyn ObjectStore>,
     /// Where in the store the url's files are.
     pub prefix: Path,
-    /// Reading needs a credential in the statement: no external location covers the path.
-    pub needs_credential: Option<String>,
+    /// What a statement has to bring: no external location covers the path.
+    pub needs: Option<Opener>,
+}
+
+/// What opens storage that no external location covers.
+#[derive(Debug, Clone)]
+pub enum Opener {
+    /// This very token.
+    Token(String),
+    /// A signature for the folder that is read, made by this key of the account.
+    SignedBy(String),
 }
 
 /// All of it.

@@ -28,7 +28,7 @@ use std::time::Duration;
 use object_store::ObjectStore;
 use object_store::path::Path;
 
-use catalog::Location;
+use catalog::{Location, Opener};
 use engine::scripted::{Script, Scripted};
 use engine::spark::Spark;
 use engine::{Described, Detail, Engine};
@@ -142,21 +142,28 @@ impl Double {
             url: url.trim_end_matches('/').into(),
             store,
             prefix: Path::from(prefix),
-            needs_credential: None,
+            needs: None,
         };
         lock(&self.world.catalog).locations.push(location);
     }
 
-    /// The same without an external location: a statement has to bring this SAS.
-    pub fn add_bare_storage(&self, url: &str, store: Arc<dyn ObjectStore>, prefix: &str, sas: &str) {
+    /// The same without an external location: a statement has to bring what opens it.
+    pub fn add_bare_storage(&self, url: &str, store: Arc<dyn ObjectStore>, prefix: &str, needs: Opener) {
         let location = Location {
             name: String::new(),
             url: url.trim_end_matches('/').into(),
             store,
             prefix: Path::from(prefix),
-            needs_credential: Some(sas.into()),
+            needs: Some(needs),
         };
         lock(&self.world.catalog).locations.push(location);
+    }
+
+    /// What opens storage without an external location is another thing from now on.
+    pub fn change_openers(&self, needs: &Opener) {
+        for location in &mut lock(&self.world.catalog).locations {
+            location.needs = location.needs.as_ref().map(|_| needs.clone());
+        }
     }
 
     /// Takes a privilege away: `deny("MODIFY", "main.raw.t")`, `deny("READ FILES", "stage")`.

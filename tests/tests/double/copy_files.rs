@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use lakeward_tests::double::Double;
+use lakeward_tests::double::catalog::Opener;
 use lakeward_tests::double::switches::Missing;
 use object_store::memory::InMemory;
 use object_store::path::Path;
@@ -125,7 +126,7 @@ async fn b34_inline_credentials_are_whole_right_and_only_where_they_may_be() {
         .unwrap();
     let azure = "abfss://bare@account.dfs.core.windows.net/x";
     for url in [azure, "s3://bare/x", "gs://bare/x"] {
-        double.add_bare_storage(url, Arc::clone(&store), "", "right");
+        double.add_bare_storage(url, Arc::clone(&store), "", Opener::Token("right".into()));
     }
     let sql = |url: &str, keys: &str| {
         format!("COPY INTO {TABLE} FROM '{url}/' WITH (CREDENTIAL ({keys})) FILEFORMAT = PARQUET FILES = ('a.parquet')")

@@ -14,7 +14,7 @@ use object_store::path::Path;
 use parquet::arrow::ArrowWriter;
 
 use super::Databricks;
-use super::client::{Failure, Rows, Statement};
+use super::client::{Failure, Rows, SqlVerdict, Statement};
 use super::describe::look;
 use super::place::STAGING_PREFIX;
 use super::render::quote::{Object, literal};
@@ -46,7 +46,24 @@ pub(super) async fn check(loader: &Databricks, targets: &[TableName]) -> Vec<Che
             tried,
         ));
     }
+    if loader.run_ledger {
+        lines.push(line(
+            "databricks: transactions of the run ledger".into(),
+            transactions(loader).await,
+        ));
+    }
     lines
+}
+
+async fn transactions(loader: &Databricks) -> Result<Verdict> {
+    let statement = Statement::brief("check", "BEGIN ATOMIC\nSELECT 1;\nEND");
+    match loader.client.run(&statement).await {
+        Ok(_) => Ok(Verdict::Good("BEGIN ATOMIC is taken".into())),
+        Err(e) if e.says(SqlVerdict::NoTransactions) => Ok(Verdict::Warning(format!(
+            "the warehouse refuses BEGIN ATOMIC ({e}): appends go on without the run ledger; remove run_ledger under [destination]"
+        ))),
+        Err(e) => Err(e.into_error()),
+    }
 }
 
 fn line(what: String, found: Result<Verdict>) -> CheckLine {

@@ -98,58 +98,57 @@ impl Signer {
     async fn delegation_key(
         &self,
         place: &AzurePlace,
-        from: DateTime<Utc>,
+        now: DateTime<Utc>,
         until: DateTime<Utc>,
     ) -> Result<DelegationKey> {
         let credential = place.credentials.get_credential().await;
-        let credential = credential.or_error(ErrorKind::Access, || {
-            "cannot get a token of the staging's identity".to_owned()
-        })?;
-        let AzureCredential::BearerToken(token) = credential.as_ref() else {
-            return Err(Error::new(
+        let doing = || "cannot get a token of the staging's identity".to_owned();
+        match credential.or_error(ErrorKind::Access, doing)?.as_ref() {
+            AzureCredential::BearerToken(token) => {
+                ask_for_key(&self.http, &place.endpoint, token, [now - EARLIER, until]).await
+            }
+            _ => Err(Error::new(
                 ErrorKind::Config,
-                "cannot sign by what [staging] auth gives: it takes an identity (managed_identity, service_principal) or an account_key",
-            ));
-        };
-        let body = format!(
-            "<?xml version=\"1.0\" encoding=\"utf-8\"?><KeyInfo><Start>{}</Start><Expiry>{}</Expiry></KeyInfo>",
-            text(from - EARLIER),
-            text(until)
-        );
-        let answer = self
-            .http
-            .post(format!("{}/?restype=service&comp=userdelegationkey", place.endpoint))
-            .bearer_auth(token)
-            .header("x-ms-version", VERSION)
-            .body(body)
-            .send()
-            .await
-            .or_error(ErrorKind::StorageBusy, || "cannot get a user delegation key".to_owned())?;
-        let status = answer.status();
-        if !status.is_success() {
-            let kind = match status.as_u16() {
-                401 | 403 => ErrorKind::Access,
-                _ => ErrorKind::StorageBusy,
-            };
-            let text = format!(
-                "cannot get a user delegation key from {}: HTTP {status}; the staging's identity needs the role Storage Blob Data \
-                 Contributor or Storage Blob Delegator on the account",
-                place.endpoint
-            );
-            return Err(Error::new(kind, text));
+                "cannot sign by what auth under [staging] gives: a managed identity, a service principal or an account_key can",
+            )),
         }
-        let answer = answer.text().await;
-        let answer = answer.or_error(ErrorKind::StorageBusy, || {
-            "cannot read a user delegation key".to_owned()
-        })?;
-        quick_xml::de::from_str(answer.trim_start_matches('\u{feff}')).map_err(|_| {
-            // The cause may repeat the key.
-            Error::new(
-                ErrorKind::StorageBusy,
-                "cannot understand the user delegation key that the account gave",
-            )
-        })
     }
+}
+
+/// Get User Delegation Key.
+async fn ask_for_key(
+    http: &reqwest::Client,
+    endpoint: &str,
+    token: &str,
+    [from, until]: [DateTime<Utc>; 2],
+) -> Result<DelegationKey> {
+    let body = format!(
+        "<?xml version=\"1.0\" encoding=\"utf-8\"?><KeyInfo><Start>{}</Start><Expiry>{}</Expiry></KeyInfo>",
+        text(from),
+        text(until)
+    );
+    let cannot = || format!("cannot get a user delegation key from {endpoint}");
+    let request = http
+        .post(format!("{endpoint}/?restype=service&comp=userdelegationkey"))
+        .bearer_auth(token)
+        .header("x-ms-version", VERSION)
+        .body(body);
+    let answer = request.send().await.or_error(ErrorKind::StorageBusy, cannot)?;
+    let status = answer.status();
+    let body = answer.text().await.or_error(ErrorKind::StorageBusy, cannot)?;
+    let kind = match status.as_u16() {
+        200..=299 => {
+            let key = quick_xml::de::from_str(body.trim_start_matches('\u{feff}'));
+            // The cause may repeat the key.
+            return key.map_err(|_| Error::new(ErrorKind::StorageBusy, cannot()).because("the answer holds none"));
+        }
+        401 | 403 => ErrorKind::Access,
+        400 | 404 => ErrorKind::Config,
+        _ => ErrorKind::StorageBusy,
+    };
+    let remedy =
+        "give the staging's identity the role Storage Blob Data Contributor or Storage Blob Delegator on the account";
+    Err(Error::new(kind, format!("{}: {remedy}", cannot())).because(format!("HTTP {status}")))
 }
 
 fn text(at: DateTime<Utc>) -> String {
@@ -215,6 +214,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::load::databricks::tests::answerer::{Answered, Answerer};
 
     /// The emulator's; its documentation publishes it.
     const KEY: &str = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
@@ -244,14 +244,45 @@ mod tests {
             &skoid=0a1b2c3d-0000-0000-0000-000000000001&sktid=0a1b2c3d-0000-0000-0000-000000000002\
             &skt=2026-05-01T09%3A55%3A00Z&ske=2026-05-01T11%3A00%3A00Z&sks=b&skv=2021-08-06\
             &sig=AQEGIRXe//eHua9dnalQZFR5zk2qA9ITXvQqD1YUYiw%3D";
-        let answer = format!(
+        let key: DelegationKey = quick_xml::de::from_str(&key_answer()).unwrap();
+        assert_eq!(signed(&Key::Delegated(key)), pairs(delegated));
+    }
+
+    fn key_answer() -> String {
+        format!(
             "<?xml version=\"1.0\" encoding=\"utf-8\"?><UserDelegationKey>\
              <SignedOid>0a1b2c3d-0000-0000-0000-000000000001</SignedOid>\
              <SignedTid>0a1b2c3d-0000-0000-0000-000000000002</SignedTid>\
              <SignedStart>2026-05-01T09:55:00Z</SignedStart><SignedExpiry>2026-05-01T11:00:00Z</SignedExpiry>\
              <SignedService>b</SignedService><SignedVersion>2021-08-06</SignedVersion><Value>{KEY}</Value></UserDelegationKey>"
-        );
-        let key: DelegationKey = quick_xml::de::from_str(&answer).unwrap();
-        assert_eq!(signed(&Key::Delegated(key)), pairs(delegated));
+        )
+    }
+
+    #[tokio::test]
+    async fn the_account_gives_a_key_or_the_role_is_missing() {
+        for (status, body) in [
+            (200, format!("\u{feff}{}", key_answer())),
+            (403, "<Error/>".into()),
+            (200, "<Key/>".into()),
+        ] {
+            let answered = Answered::Http(status, Vec::new(), body.clone());
+            let answerer = Answerer::start(move |_, _| answered.clone()).await;
+            let http = reqwest::Client::new();
+            let window = ["2026-05-01T09:55:00Z", "2026-05-01T11:00:00Z"].map(|at| at.parse().unwrap());
+            let key = ask_for_key(&http, &answerer.base, "the-token", window).await;
+            let asked = &answerer.seen()[0];
+            assert_eq!(asked.line, "POST /?restype=service&comp=userdelegationkey");
+            assert_eq!(asked.headers["authorization"], "Bearer the-token");
+            assert!(
+                asked
+                    .body
+                    .contains("<Start>2026-05-01T09:55:00Z</Start><Expiry>2026-05-01T11:00:00Z</Expiry>")
+            );
+            match (key, status) {
+                (Ok(key), _) => assert_eq!(key.signed_expiry, "2026-05-01T11:00:00Z"),
+                (Err(e), 403) => assert_eq!((e.kind(), e.chain().contains("Delegator")), (ErrorKind::Access, true)),
+                (Err(e), _) => assert!(e.chain().contains("the answer holds none"), "{}", e.chain()),
+            }
+        }
     }
 }

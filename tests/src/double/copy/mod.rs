@@ -1,21 +1,24 @@
 //! COPY INTO: what is loaded once is not loaded again, and what does not fit is refused.
 //!
 //! `source` finds and reads files, `footer` says what is in them, `projection` what the SELECT list makes of it, `fit` compares it
-//! with the table, `in_flight` and the gate here decide who commits. It refuses to impose a schema on a file: Spark would read an INT
+//! with the table, `in_flight` and the gate here decide who commits, `signature` judges what a statement brings. It refuses to impose a schema on a file: Spark would read an INT
 //! as a BIGINT then, and a naive timestamp as an instant, without a word.
 
 pub mod fit;
 pub mod footer;
 pub mod in_flight;
 pub mod projection;
+pub mod signature;
 pub mod source;
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 
 use async_trait::async_trait;
+use chrono::Utc;
 use tokio::sync::OwnedMutexGuard;
 
+use super::catalog::Opener;
 use super::engine::{Answer, Detail, Effect, Gate, Job, View};
 use super::faults::Point;
 use super::lock;
@@ -284,7 +287,7 @@ pub(super) fn looks_for(missing: Missing, is_loaded: bool) -> bool {
 }
 
 /// What the statement brings to read its source with, judged.
-pub(super) fn check_credential(copy: &CopyInto, needs: Option<&str>) -> Result<(), SqlError> {
+pub(super) fn check_credential(copy: &CopyInto, needs: Option<&Opener>) -> Result<(), SqlError> {
     let required = |what: &str| SqlError::new("COPY_INTO_CREDENTIALS_REQUIRED", "42601", what.to_owned());
     match (&copy.credential, needs) {
         (None, None) => Ok(()),
@@ -306,7 +309,7 @@ pub(super) fn check_credential(copy: &CopyInto, needs: Option<&str>) -> Result<(
             "0A000",
             "Scheme gs:// doesn't support credentials in the statement.",
         )),
-        (Some(Credential::Inline(keys)), Some(secret)) => {
+        (Some(Credential::Inline(keys)), Some(opener)) => {
             let aws = ["AWS_ACCESS_KEY", "AWS_SECRET_KEY", "AWS_SESSION_TOKEN"];
             let has_aws = aws.iter().filter(|key| keys.contains_key(**key)).count();
             if (1..3).contains(&has_aws) {
@@ -315,14 +318,17 @@ pub(super) fn check_credential(copy: &CopyInto, needs: Option<&str>) -> Result<(
                 ));
             }
             let brings = keys.get("AZURE_SAS_TOKEN").or_else(|| keys.get("AWS_SESSION_TOKEN"));
-            match brings.is_some_and(|brought| brought == secret) {
-                true => Ok(()),
-                false => Err(SqlError::new(
-                    "FAILED_READ_FILE.NO_HINT",
-                    "KD001",
-                    "AuthenticationFailed: the server failed to authenticate the request (403)",
-                )),
-            }
+            let brings = brings.map(String::as_str).unwrap_or_default();
+            let opened = match opener {
+                Opener::Token(token) if brings == token => Ok(()),
+                Opener::Token(_) => Err("it is another one".to_owned()),
+                Opener::SignedBy(key) => signature::check(brings, &copy.source, key, Utc::now()),
+            };
+            // The service repeats what it was given.
+            opened.map_err(|why| {
+                let text = format!("AuthenticationFailed: the server failed to authenticate {brings} (403): {why}");
+                SqlError::new("FAILED_READ_FILE.NO_HINT", "KD001", text)
+            })
         }
     }
 }

@@ -107,7 +107,7 @@ fn location(context: &Context, copy: &CopyInto) -> Result<Location, SqlError> {
         );
         return Err(SqlError::new("INSUFFICIENT_PERMISSIONS", "42501", text));
     };
-    check_credential(copy, location.needs_credential.as_deref())?;
+    check_credential(copy, location.needs.as_ref())?;
     catalog.check_files(&location)?;
     Ok(location)
 }

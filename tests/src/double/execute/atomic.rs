@@ -19,7 +19,7 @@ use crate::double::sql_error::SqlError;
 use crate::double::statement::run::Context;
 use crate::double::switches::{Atomic, AtomicResult};
 
-/// What stands for a table when a transaction begins.
+/// What a table goes back to if the transaction fails.
 struct Before {
     version: Option<u64>,
     facts: TableFacts,
@@ -32,18 +32,24 @@ pub async fn run(context: &Context, sql: &str) -> Result<Answer, SqlError> {
         return Err(SqlError::known("TRANSACTION_NOT_SUPPORTED.PREVIEW_NOT_ENABLED"));
     }
     let statements: Vec<&str> = statements_of(sql)?.into_iter().map(|range| &sql[range]).collect();
-    let mut before = BTreeMap::new();
+    let mut copies = BTreeMap::new();
     for statement in &statements {
         if let Some((table, _)) = written(context, statement)? {
-            before.insert(table.clone(), look_at(context, &table).await?);
+            let begun = lock(&context.world.catalog).facts(&table).copies;
+            copies.insert(table, begun);
         }
     }
     context.at(Point::Commit).await?;
     let mut locks = Vec::new();
-    for table in before.keys() {
+    for table in copies.keys() {
         locks.push(context.world.copies.committing(table).await);
     }
-    check_copies(context, &statements, &before)?;
+    check_copies(context, &statements, &copies)?;
+    let mut before = BTreeMap::new();
+    for table in copies.into_keys() {
+        let now = look_at(context, &table).await?;
+        before.insert(table, now);
+    }
     let inside = Context {
         in_transaction: true,
         ..context.clone()
@@ -65,13 +71,13 @@ pub async fn run(context: &Context, sql: &str) -> Result<Answer, SqlError> {
 }
 
 /// A COPY INTO of a transaction fails if another one committed to its table since the transaction began.
-fn check_copies(context: &Context, statements: &[&str], before: &BTreeMap<TableName, Before>) -> Result<(), SqlError> {
+fn check_copies(context: &Context, statements: &[&str], begun: &BTreeMap<TableName, u64>) -> Result<(), SqlError> {
     for statement in statements {
         let Some((table, true)) = written(context, statement)? else {
             continue;
         };
         let copies = lock(&context.world.catalog).facts(&table).copies;
-        if before.get(&table).is_some_and(|before| before.facts.copies != copies) {
+        if begun.get(&table).is_some_and(|begun| *begun != copies) {
             let text = format!("A concurrent COPY INTO committed to {table} first.");
             return Err(SqlError::new("TRANSACTION_CONCURRENT_COPY_INTO", "25000", text));
         }

@@ -1,0 +1,95 @@
+//! A workspace in which no external location covers the staged files, and `copy_credential = "sas"`: each COPY brings a
+//! signature for its run's folder, and the signature is in nothing but the COPY.
+
+use lakeward_tests::both_sides::{assert_same, source_rows, target_rows};
+use lakeward_tests::double::Double;
+use lakeward_tests::double::catalog::Opener;
+use lakeward_tests::postgres::Place;
+use lakeward_tests::project::Project;
+
+const SIGNED: &str = "copy_credential = \"sas\"";
+
+fn jobs(place: &Place) -> String {
+    let (s, append) = (&place.schema, "write = \"append\"\ncursor = \"id\"");
+    format!(
+        "[[jobs]]\nname = \"t\"\ntable = \"{s}.t\"\ntarget = \"raw.t\"\n\
+         [[jobs]]\nname = \"log\"\ntable = \"{s}.t\"\n{append}\ntarget = \"raw.log\"\n"
+    )
+}
+
+async fn begin(name: &str) -> (Place, Project) {
+    let place = Place::new(name).await;
+    place
+        .run("CREATE TABLE {s}.t (id integer PRIMARY KEY, v text); INSERT INTO {s}.t SELECT n, 'a' FROM generate_series(1, 9) n")
+        .await;
+    let project = Project::in_closed_workspace(&place.server, Double::with_spark().await).await;
+    project.configure_with("", SIGNED, &jobs(&place));
+    (place, project)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs LAKEWARD_TEST_POSTGRES_URL, LAKEWARD_TEST_AZURITE_URL and LAKEWARD_TEST_SPARK_URL: make test"]
+async fn a_signature_opens_the_runs_folder_and_stands_in_its_copy_alone() {
+    let (place, project) = begin("signed").await;
+    let double = project.workspace().expect("it loads into one");
+    let mut told = vec![project.run(&["check"]).done().all()];
+    told.push(project.run(&["plan"]).done().all());
+    for _ in 0..2 {
+        told.push(project.run(&["run"]).done().all());
+        let source = source_rows(&place, "SELECT id::text, v FROM {s}.t").await;
+        for table in ["raw.t", "raw.log"] {
+            assert_same(table, &target_rows(&project, table, &["id", "v"]).await, &source);
+        }
+        place
+            .run("INSERT INTO {s}.t SELECT n, 'b' FROM generate_series(10, 12) n ON CONFLICT DO NOTHING")
+            .await;
+    }
+    told.push(project.run(&["show", "t"]).done().all());
+    assert!(told[1].contains("<signed for this folder"), "{}", told[1]);
+    let sent = double.statements();
+    let (copies, others): (Vec<_>, Vec<_>) = sent.iter().partition(|s| s.request.sql.starts_with("COPY INTO"));
+    assert_eq!(copies.len(), 5, "one of check, four of runs");
+    for copy in copies {
+        let sql = &copy.request.sql;
+        let token = sql
+            .split("AZURE_SAS_TOKEN = '")
+            .nth(1)
+            .and_then(|rest| rest.split('\'').next());
+        let signature = token.and_then(|token| token.split("sig=").nth(1)).expect(sql);
+        assert!(
+            !told.iter().any(|text| text.contains(signature)),
+            "{signature} was told"
+        );
+        assert!(!others.iter().any(|s| s.request.sql.contains("sig=")));
+    }
+    assert_eq!(double.violations(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs LAKEWARD_TEST_POSTGRES_URL, LAKEWARD_TEST_AZURITE_URL and LAKEWARD_TEST_SPARK_URL: make test"]
+async fn a_signature_that_does_not_open_is_named_and_not_told() {
+    let (place, project) = begin("signed_wrong").await;
+    let double = project.workspace().expect("it loads into one");
+    // The account's key was renewed.
+    double.change_openers(&Opener::SignedBy("bm90IHRoZSBrZXk=".into()));
+    let told = project.run(&["check"]);
+    assert_eq!(told.code, Some(1));
+    for text in ["copy_credential", "AuthenticationFailed", "sig=***"] {
+        assert!(told.all().contains(text), "{}", told.all());
+    }
+    let signature = double
+        .statements()
+        .iter()
+        .find_map(|s| s.request.sql.split("sig=").nth(1).map(str::to_owned));
+    let signature = signature.expect("a COPY was sent");
+    let signature = signature.split('\'').next().expect("a literal ends");
+    assert!(!told.all().contains(signature), "{}", told.all());
+    // What the user may do instead, without a word in the statement.
+    project.configure_with("", "copy_credential = \"external_location\"", &jobs(&place));
+    let told = project.run(&["check"]);
+    assert!(
+        told.code == Some(1) && told.all().contains("grant READ FILES"),
+        "{}",
+        told.all()
+    );
+}
