@@ -1,11 +1,13 @@
 //! A workspace in which no external location covers the staged files, and `copy_credential = "sas"`: each COPY brings a
 //! signature for its run's folder, and the signature is in nothing but the COPY.
 
+use futures::TryStreamExt as _;
 use lakeward_tests::both_sides::{assert_same, source_rows, target_rows};
 use lakeward_tests::double::Double;
 use lakeward_tests::double::catalog::Opener;
 use lakeward_tests::postgres::Place;
-use lakeward_tests::project::Project;
+use lakeward_tests::project::{AZURITE_KEY, Project};
+use object_store::{ObjectStore as _, ObjectStoreExt as _};
 
 const SIGNED: &str = "copy_credential = \"sas\"";
 
@@ -62,6 +64,22 @@ async fn a_signature_opens_the_runs_folder_and_stands_in_its_copy_alone() {
         );
         assert!(!others.iter().any(|s| s.request.sql.contains("sig=")));
     }
+    let state = project.open(&project.state_root()).await;
+    let documents: Vec<_> = state.store.list(Some(&state.root)).try_collect().await.expect("a list");
+    for document in documents
+        .iter()
+        .filter(|found| found.location.as_ref().ends_with(".json"))
+    {
+        let body = state
+            .store
+            .get(&document.location)
+            .await
+            .expect("a document")
+            .bytes()
+            .await;
+        let body = String::from_utf8(body.expect("its bytes").to_vec()).expect("a text");
+        assert!(!body.contains("sig="), "{}: {body}", document.location);
+    }
     assert_eq!(double.violations(), Vec::<String>::new());
 }
 
@@ -84,6 +102,18 @@ async fn a_signature_that_does_not_open_is_named_and_not_told() {
     let signature = signature.expect("a COPY was sent");
     let signature = signature.split('\'').next().expect("a literal ends");
     assert!(!told.all().contains(signature), "{}", told.all());
+    // A run waits for somebody to mend it: what was read stays staged, and is loaded by a signature of the new key.
+    project
+        .run(&["run", "log"])
+        .refused(1, &["the storage refused to let the warehouse read"]);
+    double.change_openers(&Opener::SignedBy(AZURITE_KEY.into()));
+    project.run(&["resume", "log"]).done();
+    let source = source_rows(&place, "SELECT id::text, v FROM {s}.t").await;
+    assert_same(
+        "raw.log",
+        &target_rows(&project, "raw.log", &["id", "v"]).await,
+        &source,
+    );
     // What the user may do instead, without a word in the statement.
     project.configure_with("", "copy_credential = \"external_location\"", &jobs(&place));
     let told = project.run(&["check"]);

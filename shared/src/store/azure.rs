@@ -11,8 +11,7 @@ use crate::config::{StoreAuth, StoreConfig};
 use crate::error::{Error, ErrorKind, OrError, Result};
 use crate::secrets::{Providers, resolve};
 
-/// Where in Azure a store is, and what its requests are signed with.
-#[derive(Debug)]
+/// Where in Azure a store is, and what its requests are signed with. Not `Debug`: a credential may print its key.
 pub struct AzurePlace {
     /// The storage account.
     pub account: String,

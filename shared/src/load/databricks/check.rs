@@ -14,9 +14,10 @@ use object_store::path::Path;
 use parquet::arrow::ArrowWriter;
 
 use super::Databricks;
-use super::client::{Failure, Rows, SqlVerdict, Statement};
+use super::client::{Failure, Rows, Statement};
 use super::describe::look;
 use super::place::STAGING_PREFIX;
+use super::render::ledger::CATALOG_MANAGED;
 use super::render::quote::{Object, literal};
 use super::render::{drop_table, fence};
 use crate::error::{Error, ErrorKind, OrError as _, Result};
@@ -40,29 +41,28 @@ pub(super) async fn check(loader: &Databricks, targets: &[TableName]) -> Vec<Che
         lines.push(line(format!("databricks: table {target}"), table(loader, target).await));
     }
     if let Some(target) = targets.first() {
-        let tried = try_load(loader, target).await;
+        let tried = try_load(loader, target, false).await;
         lines.push(line(
             "databricks: create, COPY INTO, alter and drop a staging table".into(),
             tried,
         ));
-    }
-    if loader.run_ledger {
-        lines.push(line(
-            "databricks: transactions of the run ledger".into(),
-            transactions(loader).await,
-        ));
+        if loader.run_ledger {
+            let tried = try_transaction(loader, target).await;
+            lines.push(line(
+                "databricks: COPY INTO a catalog-managed table in a transaction".into(),
+                tried,
+            ));
+        }
     }
     lines
 }
 
-async fn transactions(loader: &Databricks) -> Result<Verdict> {
-    let statement = Statement::brief("check", "BEGIN ATOMIC\nSELECT 1;\nEND");
-    match loader.client.run(&statement).await {
-        Ok(_) => Ok(Verdict::Good("BEGIN ATOMIC is taken".into())),
-        Err(e) if e.says(SqlVerdict::NoTransactions) => Ok(Verdict::Warning(format!(
-            "the warehouse refuses BEGIN ATOMIC ({e}): appends go on without the run ledger; remove run_ledger under [destination]"
-        ))),
-        Err(e) => Err(e.into_error()),
+/// A run ledger needs COPY INTO in a transaction; without that, appends go on by COPY INTO alone.
+async fn try_transaction(loader: &Databricks, target: &TableName) -> Result<Verdict> {
+    let doing = "appends go on without the run ledger; run_ledger = false under [destination] ends this line";
+    match try_load(loader, target, true).await {
+        Err(e) if e.kind() == ErrorKind::Unsupported => Ok(Verdict::Warning(e.while_doing(doing).chain())),
+        tried => tried.map_err(|e| e.while_doing(doing)),
     }
 }
 
@@ -107,12 +107,12 @@ async fn table(loader: &Databricks, target: &TableName) -> Result<Verdict> {
 }
 
 /// The way of a run, in small.
-async fn try_load(loader: &Databricks, target: &TableName) -> Result<Verdict> {
+async fn try_load(loader: &Databricks, target: &TableName, in_transaction: bool) -> Result<Verdict> {
     let nonce = loader.ids.long();
     let [catalog, schema] = loader.staging_place(target)?;
     let table = Object::new(&catalog, &schema, &format!("{STAGING_PREFIX}check_{nonce}"))?;
     let file = loader.check_file(&nonce);
-    let tried = fill(loader, &table, &file, &nonce).await;
+    let tried = fill(loader, &table, &file, &nonce, in_transaction).await;
     // Whatever came of it, nothing stays.
     let dropped = run(loader, drop_table(&table)).await;
     let deleted = loader.store.delete(&file).await;
@@ -122,12 +122,19 @@ async fn try_load(loader: &Databricks, target: &TableName) -> Result<Verdict> {
     Ok(Verdict::Good(format!("in {catalog}.{schema}, reading {}", loader.uri)))
 }
 
-async fn fill(loader: &Databricks, table: &Object, file: &Path, nonce: &str) -> Result<()> {
+async fn fill(loader: &Databricks, table: &Object, file: &Path, nonce: &str, in_transaction: bool) -> Result<()> {
     let doing = |remedy: &str| {
         let text = remedy.to_owned();
         move |e: Error| e.while_doing(text)
     };
-    run(loader, format!("CREATE TABLE {} (n BIGINT)", table.sql))
+    let (kind, script) = match in_transaction {
+        true => (
+            format!(" TBLPROPERTIES ('{CATALOG_MANAGED}' = 'supported')"),
+            ("BEGIN ATOMIC\n", ";\nEND"),
+        ),
+        false => (String::new(), ("", "")),
+    };
+    run(loader, format!("CREATE TABLE {} (n BIGINT){kind}", table.sql))
         .await
         .map_err(doing(
             "cannot create a table: grant USE CATALOG, USE SCHEMA and CREATE TABLE",
@@ -138,9 +145,11 @@ async fn fill(loader: &Databricks, table: &Object, file: &Path, nonce: &str) -> 
     let reading = loader.reading(&folder, loader.access(&folder).await?);
     let credential = reading.credential_sql()?;
     let copy = format!(
-        "COPY INTO {} FROM (SELECT CAST(c0001 AS BIGINT) AS n FROM {}{credential}) FILEFORMAT = PARQUET FILES = ('one.parquet') FORMAT_OPTIONS ('ignoreMissingFiles' = 'false')",
+        "{}COPY INTO {} FROM (SELECT CAST(c0001 AS BIGINT) AS n FROM {}{credential}) FILEFORMAT = PARQUET FILES = ('one.parquet') FORMAT_OPTIONS ('ignoreMissingFiles' = 'false'){}",
+        script.0,
         table.sql,
-        literal(&reading.folder)
+        literal(&reading.folder),
+        script.1
     );
     let rows = run(loader, copy).await.map_err(doing(
         "cannot COPY a staged file: grant READ FILES on the external location (or READ VOLUME), and look at copy_from and copy_credential under [staging]",

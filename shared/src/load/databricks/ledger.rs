@@ -6,14 +6,14 @@
 use std::collections::BTreeMap;
 
 use super::Databricks;
-use super::client::{Failure, Statement};
+use super::client::{Failure, SqlVerdict, Statement};
 use super::describe::{Found, live_types, look};
-use super::render::ledger::{CATALOG_MANAGED, LEDGER, create_ledger, give_up};
+use super::render::ledger::{CATALOG_MANAGED, LEDGER, create_ledger, give_up, open_run};
 use super::render::quote::Object;
 use super::render::table::{TableOptions, set_properties};
 use super::withdraw::unless_missing;
 use crate::error::Result;
-use crate::load::Work;
+use crate::load::{Reply, Work};
 use crate::model::job::WriteMode;
 use crate::model::table::ColumnType;
 
@@ -78,39 +78,57 @@ pub(super) fn table_options(loader: &Databricks, work: &Work<'_>) -> Result<Tabl
     Ok(options)
 }
 
-/// The ledger's DDL, if the target takes part.
-pub(super) fn statements(live: &Live) -> Vec<String> {
-    live.ledger.iter().map(create_ledger).collect()
+/// The ledger and the run's row in it, if the target takes part.
+pub(super) fn statements(work: &Work<'_>, live: &Live) -> Vec<String> {
+    let ledger = live.ledger.iter();
+    ledger
+        .flat_map(|ledger| [create_ledger(ledger), open_run(ledger, work.run)])
+        .collect()
 }
 
-/// Sees to the ledger.
-pub(super) async fn prepare(loader: &Databricks, live: &Live) -> Result<()> {
-    for sql in statements(live) {
-        let made = loader.client.run(&Statement::brief("run_ledger", sql)).await;
-        let doing = format!("cannot prepare the run ledger {LEDGER}; run_ledger = false does without");
-        made.map_err(|e| e.into_error().while_doing(doing))?;
+/// Sees to the ledger and the run's row in it.
+pub(super) async fn prepare(loader: &Databricks, work: &Work<'_>, live: &Live) -> Result<()> {
+    for sql in statements(work, live) {
+        match loader.client.run(&Statement::brief("run_ledger", sql)).await {
+            // Another job made it at the same time.
+            Err(e) if e.says(SqlVerdict::AlreadyThere) => {}
+            Err(e) => return Err(e.into_error().while_doing(doing(work))),
+            Ok(_) => {}
+        }
     }
     Ok(())
 }
 
+fn doing(work: &Work<'_>) -> String {
+    format!(
+        "cannot write the run ledger {LEDGER} beside {}: grant MODIFY and SELECT on it; run_ledger = false under \
+         [destination] does without",
+        work.plan.target
+    )
+}
+
 /// Puts down in the target that its warehouse refuses transactions: from now on rows come by COPY INTO alone.
-pub(super) async fn do_without(loader: &Databricks, work: &Work<'_>, why: &Failure) -> Result<()> {
+pub(super) async fn do_without(loader: &Databricks, work: &Work<'_>, why: Failure) -> Result<Reply> {
+    let target = loader.object(&work.plan.target)?;
+    if live(loader, work).await?.ledger.is_none() {
+        return Err(why.into_error());
+    }
     tracing::warn!(
         run = %work.run,
         "appended without the run ledger: BEGIN ATOMIC was refused ({why}); remove the table property \
          {TRANSACTIONS} of {} to try again", work.plan.target
     );
-    let target = loader.object(&work.plan.target)?;
     let property = BTreeMap::from([(TRANSACTIONS.to_owned(), REFUSED.to_owned())]);
     let statement = Statement::brief("transactions", set_properties(&target, &property));
     unless_missing(loader, statement).await?;
-    Ok(())
+    Ok(Reply::SendAgain(why.to_string()))
 }
 
 /// A run that was given up: no transaction of it commits any more.
 pub(super) async fn shut(loader: &Databricks, work: &Work<'_>) -> Result<()> {
     if let Some(ledger) = place(loader, work)? {
-        unless_missing(loader, Statement::brief("give_up", give_up(&ledger, work.run))).await?;
+        let given_up = unless_missing(loader, Statement::brief("give_up", give_up(&ledger, work.run))).await;
+        given_up.map_err(|e| e.while_doing(doing(work)))?;
     }
     Ok(())
 }

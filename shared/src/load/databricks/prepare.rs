@@ -37,7 +37,7 @@ pub(super) async fn prepare(loader: &Databricks, work: &Work<'_>) -> Result<()> 
             None => create(loader, work, &target)?,
         };
         if statements.is_empty() {
-            return ledger::prepare(loader, &live).await;
+            return ledger::prepare(loader, work, &live).await;
         }
         for sql in statements {
             let statement = Statement::brief("prepare", sql);
@@ -46,7 +46,11 @@ pub(super) async fn prepare(loader: &Databricks, work: &Work<'_>) -> Result<()> 
                 // Somebody else did the same: the next look tells what is left to do.
                 Err(e) if e.says(SqlVerdict::AlreadyThere) || e.says(SqlVerdict::Passes) => break,
                 Err(e) => {
-                    let doing = format!("cannot prepare table {}", work.plan.target);
+                    let hint = match found.is_none() && live.ledger.is_some() {
+                        true => "; as a catalog-managed one: run_ledger = false under [destination] makes a plain one",
+                        false => "",
+                    };
+                    let doing = format!("cannot prepare table {}{hint}", work.plan.target);
                     return Err(e.into_error().while_doing(doing));
                 }
             }

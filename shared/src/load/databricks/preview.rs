@@ -46,7 +46,7 @@ pub(super) async fn preview(loader: &Databricks, run: &RunId, plan: &RunPlan) ->
         None => prepare::create(loader, &work, &target)?,
     };
     let live = Live::of(loader, &work, found.as_ref())?;
-    statements.extend(ledger::statements(&live));
+    statements.extend(ledger::statements(&work, &live));
     let access = match &loader.credential {
         CopyCredential::ExternalLocation => Access::Covered,
         CopyCredential::Named(name) => Access::Named(name.clone()),

@@ -20,7 +20,7 @@ use url::form_urlencoded::Serializer;
 use crate::config::{StoreAuth, StoreConfig};
 use crate::error::{Error, ErrorKind, OrError as _, Result};
 use crate::secrets::{Providers, Secret, resolve};
-use crate::store::{AzurePlace, azure_place};
+use crate::store::{AzurePlace, azure_place, or_store_error};
 
 const VERSION: &str = "2021-08-06";
 /// A COPY waits for a warehouse to start and then reads for minutes; a later send has a token of its own.
@@ -102,8 +102,10 @@ impl Signer {
         until: DateTime<Utc>,
     ) -> Result<DelegationKey> {
         let credential = place.credentials.get_credential().await;
-        let doing = || "cannot get a token of the staging's identity".to_owned();
-        match credential.or_error(ErrorKind::Access, doing)?.as_ref() {
+        let credential = or_store_error(credential, &place.endpoint, || {
+            "get a token of the staging's identity".into()
+        });
+        match credential?.as_ref() {
             AzureCredential::BearerToken(token) => {
                 ask_for_key(&self.http, &place.endpoint, token, [now - EARLIER, until]).await
             }

@@ -126,9 +126,8 @@ async fn settle(
     let rows = match answer {
         Ok(Answer::Running(id)) => return Ok(Reply::Running(id)),
         Ok(Answer::Done(rows)) => rows,
-        Err(failure) if failure.says(SqlVerdict::NoTransactions) => {
-            ledger::do_without(loader, work, &failure).await?;
-            return Ok(Reply::SendAgain(failure.to_string()));
+        Err(failure) if failure.says(SqlVerdict::NoTransactions) && matches!(step, Step::Copy(_)) => {
+            return ledger::do_without(loader, work, failure).await;
         }
         Err(failure) => return fate(loader, work, step, failure),
     };

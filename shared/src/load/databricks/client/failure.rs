@@ -100,7 +100,19 @@ pub(in super::super) struct SqlFailure {
     pub code: String,
     /// The message's first line; empty where it would quote data.
     pub message: String,
+    /// The store of the files would not let the warehouse in.
+    is_shut_out: bool,
 }
+
+/// What Azure Storage and S3 say to somebody whom they do not let in.
+const STORE_REFUSES: &[&str] = &[
+    "AuthenticationFailed",
+    "AuthorizationFailure",
+    "AuthorizationPermissionMismatch",
+    "AccessDenied",
+    "InvalidAccessKeyId",
+    "SignatureDoesNotMatch",
+];
 
 /// What an error of the engine means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,12 +155,21 @@ impl SqlFailure {
             sqlstate: sqlstate.unwrap_or_default(),
             code,
             message: first_line(message),
+            is_shut_out: false,
         };
+        // Of a file that nobody lets us read the cause may stand below the first line.
+        failure.is_shut_out = STORE_REFUSES.iter().any(|said| message.contains(said));
         if failure.verdict() == SqlVerdict::Data {
             // Data exceptions and broken constraints quote the value.
             failure.message.clear();
         }
         failure
+    }
+
+    fn is_unreadable(&self) -> bool {
+        let class = self.class.as_str();
+        class.starts_with("FAILED_READ_FILE")
+            || matches!(class, "PATH_NOT_FOUND" | "COPY_INTO_SOURCE_SCHEMA_INFERENCE_FAILED")
     }
 
     /// What it means.
@@ -157,7 +178,8 @@ impl SqlFailure {
         let is_denied = class.starts_with("INSUFFICIENT_PERMISSIONS")
             || class.starts_with("PERMISSION_DENIED")
             || self.message.contains("PERMISSION_DENIED")
-            || self.code == "UNAUTHENTICATED";
+            || self.code == "UNAUTHENTICATED"
+            || (self.is_unreadable() && self.is_shut_out);
         if state == "42501" || is_denied {
             return SqlVerdict::Access;
         }
@@ -168,9 +190,7 @@ impl SqlFailure {
         if state == "2D521" || (state == "25000" && is_copy_conflict) || is_delta_conflict(class) {
             return SqlVerdict::Passes;
         }
-        let is_unreadable = class.starts_with("FAILED_READ_FILE")
-            || matches!(class, "PATH_NOT_FOUND" | "COPY_INTO_SOURCE_SCHEMA_INFERENCE_FAILED");
-        if is_unreadable {
+        if self.is_unreadable() {
             return SqlVerdict::FileGone;
         }
         if class.starts_with("TRANSACTION_NOT_SUPPORTED") {
@@ -311,6 +331,10 @@ impl Failure {
                     ErrorKind::WarehouseBusy,
                     "it conflicted or was turned away; it is sent again",
                 ),
+                SqlVerdict::Access if sql.is_shut_out => (
+                    ErrorKind::Access,
+                    "the storage refused to let the warehouse read what was staged; look at copy_credential under [staging]",
+                ),
                 SqlVerdict::Access => (ErrorKind::Access, "a grant is missing; docs/databricks.md lists them"),
                 SqlVerdict::Data => (
                     ErrorKind::DataRejected,
@@ -409,6 +433,11 @@ mod tests {
             (
                 None,
                 "PERMISSION_DENIED: User does not have READ FILES on External Location 'x'",
+                SqlVerdict::Access,
+            ),
+            (
+                Some("KD001"),
+                "[FAILED_READ_FILE.NO_HINT] x\nAuthenticationFailed: Signature not valid in the specified time frame",
                 SqlVerdict::Access,
             ),
             (

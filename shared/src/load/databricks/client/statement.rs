@@ -1,7 +1,7 @@
 //! What goes to the warehouse and what comes back.
 
-/// A statement to be sent.
-#[derive(Debug, Clone)]
+/// A statement to be sent. Not `Debug`: a COPY may carry a signature.
+#[derive(Clone)]
 pub(in super::super) struct Statement {
     /// What it is for, in errors and in the query history.
     pub step: String,

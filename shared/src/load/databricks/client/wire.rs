@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// `POST /api/2.0/sql/statements`.
-#[derive(Debug, Serialize)]
+#[derive(Serialize)]
 pub(super) struct Submission<'a> {
     pub statement: &'a str,
     pub warehouse_id: &'a str,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::copy::{Access, FILES_PER_COPY, Reading, chunk, copy};
-use super::ledger::{LEDGER, create_ledger, give_up, transaction};
+use super::ledger::{LEDGER, create_ledger, give_up, open_run, transaction};
 use super::merge::merge;
 use super::quote::Object;
 use super::scd2::scd2;
@@ -94,7 +94,7 @@ fn an_append_commits_together_with_its_runs_row() {
         Ok(transaction(&ledger, w.run, &copy))
     });
     insta::assert_snapshot!(sql);
-    let others = [create_ledger(&ledger), give_up(&ledger, &run)];
+    let others = [create_ledger(&ledger), open_run(&ledger, &run), give_up(&ledger, &run)];
     insta::assert_snapshot!("the_run_ledger", others.join(";\n"));
 }
 
