@@ -214,7 +214,7 @@ const BEHAVIOURS: [(u8, &str, &str, &str); 46] = [
         34,
         "Without a location, its grant or a whole credential nothing is read.",
         "b34_without_a_location_and_without_its_privilege_nothing_is_read",
-        "tests/tests/workspace_refusals.rs::a_run_that_was_refused_goes_on_when_it_may",
+        "tests/tests/workspace_signatures.rs::a_signature_that_does_not_open_is_named_and_not_told",
     ),
     (
         35,
@@ -254,9 +254,9 @@ const BEHAVIOURS: [(u8, &str, &str, &str); 46] = [
     ),
     (
         41,
-        "A transaction is all or nothing, or is switched off. Ours uses none.",
+        "A transaction is all or nothing, or is switched off: then ours does without.",
         "b41_what_may_not_stand_in_a_transaction_is_refused",
-        "tests/tests/loader_under_faults.rs::\"there are no transactions\"",
+        "tests/tests/loader_under_faults.rs::a_ledgered_append_survives_what_happens_to_a_transaction",
     ),
     (
         42,
