@@ -161,6 +161,8 @@ fn grown(shape: &str) -> u64 {
     let out = Command::new(std::env::current_exe().unwrap())
         .args(["this_is_a_child", "--exact", "--ignored", "--nocapture"])
         .env(SHAPE, shape)
+        // glibc raises this by itself and then keeps freed blocks of up to 32 MiB: 80 to 106 MB for the same rows, by chance.
+        .env("MALLOC_MMAP_THRESHOLD_", MIB.to_string())
         .output()
         .unwrap();
     let text = String::from_utf8(out.stdout).unwrap();
@@ -174,8 +176,8 @@ fn grown(shape: &str) -> u64 {
     said.split_whitespace().next().unwrap().parse().unwrap()
 }
 
-/// The budget, and what the allocator keeps of what was freed.
-const ALLOWED: u64 = 96 * MIB;
+/// The budget, and some for threads and small things. 57, 65 and 47 MB were seen.
+const ALLOWED: u64 = 72 * MIB;
 
 #[test]
 fn texts_of_a_mebibyte_stay_within_the_budget() {
