@@ -37,7 +37,7 @@ async fn a_signature_opens_the_runs_folder_and_stands_in_its_copy_alone() {
     let mut told = vec![project.run(&["check"]).done().all()];
     told.push(project.run(&["plan"]).done().all());
     for _ in 0..2 {
-        told.push(project.run(&["run"]).done().all());
+        told.push(project.run(&["--log-level", "trace", "run"]).done().all());
         let source = source_rows(&place, "SELECT id::text, v FROM {s}.t").await;
         for table in ["raw.t", "raw.log"] {
             assert_same(table, &target_rows(&project, table, &["id", "v"]).await, &source);
