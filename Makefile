@@ -29,6 +29,8 @@ databricks-day-one: ## asks a real workspace what only one can tell, and says wh
 check: ## compile everything, run nothing
 	@tests/setup/install.sh rust && cargo check --workspace --all-targets
 
+# Tests wait for servers and for processes half of the time: twice as many at once as there are cores.
+test: export RUST_TEST_THREADS ?= $(shell echo $$((2 * $$(nproc))))
 test: setup ## every test that needs no cloud account, against real servers
 	cargo build --workspace --bins
 	$(WITH) $(SERVERS) -- cargo test --workspace $(TEST_ARGS) -- --include-ignored --skip figures

@@ -62,6 +62,9 @@ impl Loader for Gated {
     async fn describe(&self, target: &TableName) -> Result<Option<TargetTable>> {
         self.io("describe", self.inner.describe(target)).await
     }
+    async fn version(&self, target: &TableName) -> Result<Option<u64>> {
+        self.io("version", self.inner.version(target)).await
+    }
     async fn prepare(&self, work: &Work<'_>) -> Result<()> {
         self.io("prepare", self.inner.prepare(work)).await
     }

@@ -7,7 +7,7 @@ use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use futures::StreamExt;
 use lakeward::error::{Error, ErrorKind, Result};
-use lakeward::model::batch::{BatchStream, ReadEnd, ReadEvent};
+use lakeward::model::batch::{BatchStream, ReadEvent};
 use lakeward::model::check::CheckLine;
 use lakeward::model::job::{NullCursor, OnInvalid, Relation};
 use lakeward::model::run::{
@@ -207,11 +207,10 @@ impl Source for ModelSource {
             let columns = schema.fields().iter().map(|f| column(f.name())).collect();
             RecordBatch::try_new(schema.clone(), columns).expect("columns of one length")
         };
-        let mut events: Vec<Result<ReadEvent>> = rows.chunks(2).map(|c| Ok(ReadEvent::Batch(batch(c)))).collect();
-        events.push(Ok(ReadEvent::End(ReadEnd {
-            rows: rows.len() as u64,
-            ..ReadEnd::default()
-        })));
+        let mut events: Vec<Result<ReadEvent>> =
+            rows.chunks(2).map(|c| Ok(ReadEvent::Batch(batch(c).into()))).collect();
+        let rows = rows.len() as u64;
+        events.push(Ok(ReadEvent::End { rows }));
         Ok(BatchStream {
             schema: request.plan.schema.arrow(),
             events: futures::stream::iter(events).boxed(),

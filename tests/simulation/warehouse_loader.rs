@@ -191,8 +191,11 @@ impl Loader for WarehouseLoader {
         Ok(there.then(|| TargetTable {
             schema: source::schema(),
             fed_by,
-            version: None,
         }))
+    }
+
+    async fn version(&self, _target: &TableName) -> Result<Option<u64>> {
+        Ok(None)
     }
 
     async fn prepare(&self, work: &Work<'_>) -> Result<()> {

@@ -20,7 +20,7 @@ use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use futures::StreamExt;
 use lakeward::config::{PostgresConnection, TlsMode};
 use lakeward::error::Result;
-use lakeward::model::batch::{ReadEnd, ReadEvent};
+use lakeward::model::batch::ReadEvent;
 use lakeward::model::job::{
     ColumnSelection, ConsistencyWish, Job, JobName, Lineage, MissingRows, Naming, NullCursor, OnInvalid, Relation,
     SchemaContract, WriteMode,
@@ -272,7 +272,7 @@ pub async fn read_slice(
     plan: &RunPlan,
     slice: &Slice,
     order: ReadOrder,
-) -> Result<(Vec<RecordBatch>, ReadEnd)> {
+) -> Result<(Vec<RecordBatch>, BTreeMap<String, u64>)> {
     let request = ReadRequest {
         plan,
         slice,
@@ -282,17 +282,26 @@ pub async fn read_slice(
     };
     let mut stream = source.read(&request).await?;
     let mut batches = Vec::new();
+    let mut nulled = BTreeMap::new();
     while let Some(event) = stream.events.next().await {
         match event? {
             ReadEvent::Batch(batch) => {
-                assert_eq!(batch.schema(), stream.schema, "every batch has the stream's schema");
-                batches.push(batch);
+                assert_eq!(
+                    batch.rows.schema(),
+                    stream.schema,
+                    "every batch has the stream's schema"
+                );
+                for one in batch.nulled {
+                    let name = stream.schema.field(one.column).name().clone();
+                    *nulled.entry(name).or_default() += u64::from(one.values);
+                }
+                batches.push(batch.rows);
             }
-            ReadEvent::End(end) => {
+            ReadEvent::End { rows: counted } => {
                 assert!(stream.events.next().await.is_none(), "nothing follows the end");
                 let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
-                assert_eq!(rows as u64, end.rows, "the server counted what came");
-                return Ok((batches, end));
+                assert_eq!(rows as u64, counted, "the server counted what came");
+                return Ok((batches, nulled));
             }
         }
     }

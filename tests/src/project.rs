@@ -41,6 +41,8 @@ pub struct Project {
     destination: Destination,
     endpoint: String,
     remote: String,
+    /// Beside the passwords that every project has.
+    secrets: Vec<(String, String)>,
     commands: AtomicUsize,
 }
 
@@ -60,6 +62,7 @@ impl Project {
             destination,
             endpoint,
             remote: format!("{:016x}", rand::random::<u64>()),
+            secrets: Vec::new(),
             commands: AtomicUsize::new(0),
         }
     }
@@ -77,6 +80,11 @@ impl Project {
     /// Sends every request of the following commands elsewhere.
     pub fn reach_the_store_at(&mut self, endpoint: &str) {
         endpoint.clone_into(&mut self.endpoint);
+    }
+
+    /// Gives the following commands one more variable, whose value they must not print.
+    pub fn add_secret(&mut self, variable: &str, value: &str) {
+        self.secrets.push((variable.to_owned(), value.to_owned()));
     }
 
     /// A project that loads into a double, which reads what the project stages.
@@ -244,22 +252,23 @@ impl Project {
     }
 
     /// What its commands find in their environment.
-    pub fn variables(&self) -> [(String, String); 3] {
-        Self::variables_with(&self.server.password)
+    pub fn variables(&self) -> Vec<(String, String)> {
+        self.variables_with(&self.server.password)
     }
 
-    fn variables_with(password: &str) -> [(String, String); 3] {
+    fn variables_with(&self, password: &str) -> Vec<(String, String)> {
         let variables = [
             ("SHOP_PASSWORD", password),
             ("STORE_KEY", AZURITE_KEY),
             ("WORKSPACE_TOKEN", TOKEN),
         ];
-        variables.map(|(name, value)| (name.to_owned(), value.to_owned()))
+        let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        variables.into_iter().chain(self.secrets.iter().cloned()).collect()
     }
 
     fn start_with_password(&self, password: &str, arguments: &[&str]) -> Started {
         let number = self.commands.fetch_add(1, Ordering::Relaxed);
-        let variables = Self::variables_with(password);
+        let variables = self.variables_with(password);
         let mut secrets: Vec<String> = variables.iter().map(|(_, secret)| secret.clone()).collect();
         secrets.push(self.server.password.clone());
         Started::in_folder(self.folder(), number, arguments, &variables, secrets)

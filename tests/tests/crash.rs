@@ -24,7 +24,8 @@ use serde_json::Value;
 /// How much of it.
 #[derive(Clone, Copy)]
 struct Size {
-    seed: u64,
+    /// Of several alike: each has moments of its own.
+    nth: u64,
     kills: usize,
     /// Of the larger tables at the start.
     rows: usize,
@@ -32,16 +33,19 @@ struct Size {
 
 /// For each of the two stores. More than one slice a table.
 const STORE: Size = Size {
-    seed: 1,
+    nth: 0,
     kills: 30,
     rows: 12_000,
 };
-/// Of two. A load takes several statements, and a kill meets each of them somewhere else; Spark takes its time for every row.
+/// For each of the workspaces. A load takes several statements, and a kill meets each of them somewhere else; Spark takes its
+/// time for every row.
 const WORKSPACE: Size = Size {
-    seed: 1,
-    kills: 25,
+    nth: 0,
+    kills: 13,
     rows: 1500,
 };
+/// Side by side: a process waits for its statements most of the time.
+const WORKSPACES: u64 = 4;
 /// Every so many rounds the victim is a full reload.
 const RELOAD_EVERY: usize = 5;
 /// Half of the kills come at any moment of a run, most of which is planning; the others soon after one of these.
@@ -80,23 +84,18 @@ async fn in_an_object_store_every_row_is_there_once_whenever_the_process_is_kill
     story("an object store", place, project, STORE).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
+// Who waits for a process keeps a thread, and the doubles need others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
 #[ignore = "needs LAKEWARD_TEST_POSTGRES_URL, LAKEWARD_TEST_AZURITE_URL and LAKEWARD_TEST_SPARK_URL: make test"]
-async fn in_a_workspace_every_row_is_there_once_whenever_the_process_is_killed() {
-    in_a_workspace("one workspace", 1).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs LAKEWARD_TEST_POSTGRES_URL, LAKEWARD_TEST_AZURITE_URL and LAKEWARD_TEST_SPARK_URL: make test"]
-async fn in_another_workspace_too() {
-    in_a_workspace("another workspace", 2).await;
-}
-
-/// Two of them side by side: a process waits for its statements most of the time.
-async fn in_a_workspace(name: &str, seed: u64) {
-    let place = Place::new(&format!("crash_workspace_{seed}")).await;
-    let project = Project::in_workspace(&place.server, Double::with_spark().await).await;
-    story(name, place, project, Size { seed, ..WORKSPACE }).await;
+async fn in_workspaces_every_row_is_there_once_whenever_the_process_is_killed() {
+    let stories = (0..WORKSPACES).map(|nth| async move {
+        let place = Place::new(&format!("crash_workspace_{nth}")).await;
+        let project = Project::in_workspace(&place.server, Double::with_spark().await).await;
+        story(&format!("workspace {nth}"), place, project, Size { nth, ..WORKSPACE }).await;
+    });
+    for story in stories.map(tokio::spawn).collect::<Vec<_>>() {
+        story.await.expect("every row once");
+    }
 }
 
 /// What was done so far.
@@ -132,7 +131,7 @@ async fn story(name: &str, place: Place, project: Project, size: Size) {
     ));
     let opened = project.open(&project.state_root()).await;
     let state = StateStore::new(opened.store, opened.root, Ids::random());
-    let seed = number("LAKEWARD_CRASH_SEED", size.seed);
+    let seed = number("LAKEWARD_CRASH_SEED", 1) + size.nth;
     let rng = StdRng::seed_from_u64(seed);
     let run_time = Duration::from_millis(2500);
     let met = BTreeMap::new();

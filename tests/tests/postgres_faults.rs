@@ -37,7 +37,7 @@ async fn a_backend_that_is_terminated_in_the_middle_is_an_error() {
             .expect("a stream does not end without a word")
         {
             Ok(ReadEvent::Batch(_)) => {}
-            Ok(ReadEvent::End(end)) => panic!("a read that was cut ended with {} rows", end.rows),
+            Ok(ReadEvent::End { rows }) => panic!("a read that was cut ended with {rows} rows"),
             Err(e) => break e,
         }
     };

@@ -271,12 +271,12 @@ async fn values_without_a_counterpart_follow_the_policy() {
     assert_eq!(column(&batches, "at"), [None, Some("2024-01-01 00:00:00+00".into())]);
     assert_eq!(column(&batches, "d"), [None, Some("2024-01-01".into())]);
     let run = lakeward_tests::postgres::saved(&planned);
-    let (_, end) =
+    let (_, nulled) =
         lakeward_tests::postgres::read_slice(&source, &run, &run.slices[0], lakeward::source::ReadOrder::Any)
             .await
             .unwrap();
     assert_eq!(
-        end.nulled.iter().map(|(k, v)| (k.as_str(), *v)).collect::<Vec<_>>(),
+        nulled.iter().map(|(k, v)| (k.as_str(), *v)).collect::<Vec<_>>(),
         [("at", 1), ("d", 1), ("n", 1)]
     );
 

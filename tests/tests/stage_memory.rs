@@ -8,7 +8,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array, StringArray, StringBuilder};
 use arrow::record_batch::RecordBatch;
 use futures::StreamExt;
-use lakeward::model::batch::{ReadEnd, ReadEvent};
+use lakeward::model::batch::ReadEvent;
 use lakeward::model::job::Lineage;
 use lakeward::model::run::RunPlan;
 use lakeward::model::table::ColumnType;
@@ -140,11 +140,8 @@ fn this_is_a_child() {
         make(&planned, 0).get_array_memory_size() < allowed * 5 / 4,
         "a source keeps to what it is told"
     );
-    let each = futures::stream::iter(0..batches).map(move |n| Ok(ReadEvent::Batch(make(&planned, n))));
-    let end = ReadEvent::End(ReadEnd {
-        rows,
-        ..ReadEnd::default()
-    });
+    let each = futures::stream::iter(0..batches).map(move |n| Ok(ReadEvent::Batch(make(&planned, n).into())));
+    let end = ReadEvent::End { rows };
     let events = each.chain(futures::stream::iter([Ok(end)])).boxed();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

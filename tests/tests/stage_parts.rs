@@ -2,7 +2,6 @@
 
 mod stage_support;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -16,7 +15,7 @@ use arrow::datatypes::{DataType, Int64Type};
 use arrow::record_batch::RecordBatch;
 use futures::StreamExt;
 use lakeward::error::{Error, ErrorKind};
-use lakeward::model::batch::{BatchStream, ReadEnd, ReadEvent};
+use lakeward::model::batch::{Batch, BatchStream, Nulled, ReadEvent};
 use lakeward::model::job::{JobName, Lineage};
 use lakeward::model::manifest::PartColumns;
 use lakeward::model::run::{RunPlan, Slice, SliceBounds, SliceId};
@@ -140,14 +139,46 @@ fn every_type() -> (RunPlan, RecordBatch) {
     (plan, batch)
 }
 
+/// Says of a batch that values of its second column were nulled: row and how many.
+fn nulled(rows: &RecordBatch, values: &[(usize, u32)]) -> Batch {
+    let nulled = values.iter().map(|&(row, values)| Nulled { row, column: 1, values });
+    Batch {
+        rows: rows.clone(),
+        nulled: nulled.collect(),
+    }
+}
+
+#[tokio::test]
+async fn what_was_nulled_is_counted_with_the_rows_that_are_kept() {
+    let (plan, _) = numbers(0..1, 1);
+    let of_keys = |keys: &[i64]| {
+        let texts: ArrayRef = Arc::new(StringArray::from_iter_values(keys.iter().map(i64::to_string)));
+        let rows = batch(&plan, vec![Arc::new(Int64Array::from(keys.to_vec())), texts]);
+        let each: Vec<(usize, u32)> = (0..keys.len()).map(|row| (row, 1)).collect();
+        nulled(&rows, &each)
+    };
+    // Groups end within a batch, at its end, and go on over several.
+    let batches = [&[1, 1][..], &[2, 2], &[2], &[2, 3], &[4], &[4, 4]].map(of_keys);
+    let mut attempt = Attempt::new(plan.clone());
+    attempt.stop_at = Some(Instant::now() + Duration::from_millis(50));
+    let cut = attempt.stage_stream(stalled(batches.to_vec())).await.unwrap();
+    assert_eq!((cut.rest_after.as_deref(), cut.rows), (Some("3"), 7));
+    assert_eq!(cut.nulled["text"], 7);
+    let mut attempt = Attempt::new(plan.clone());
+    attempt.stop_at = Some(Instant::now() + Duration::from_mins(10));
+    let all = attempt.stage(whole(batches.to_vec())).await.unwrap();
+    assert_eq!((all.rows, all.nulled["text"]), (10, 10));
+}
+
 #[tokio::test]
 async fn every_type_reads_back_as_it_was_with_the_targets_names_and_lineage() {
     let (plan, rows) = every_type();
     let attempt = Attempt::new(plan);
-    let manifest = attempt.stage(whole(vec![rows.clone(), rows.clone()])).await.unwrap();
+    let first = nulled(&rows, &[(0, 3)]);
+    let manifest = attempt.stage(whole(vec![first, rows.clone().into()])).await.unwrap();
     assert_eq!((manifest.rows, manifest.files.len()), (6, 1));
     assert_eq!(manifest.files[0].name, "s0000-a1b2-0000.parquet");
-    assert_eq!(manifest.nulled["x"], 3);
+    assert_eq!(manifest.nulled.values().collect::<Vec<_>>(), [&3]);
     let read = attempt.read_back(&manifest).await;
     let read = concat_batches(&read[0].schema(), &read).unwrap();
     let expected = concat_batches(&rows.schema(), [&rows, &rows]).unwrap();
@@ -218,7 +249,7 @@ async fn numbered_columns_have_safe_names_and_no_lineage_and_stats_keep_the_targ
 async fn no_rows_make_no_file() {
     let (plan, rows) = every_type();
     let attempt = Attempt::new(plan);
-    for events in [whole(vec![]), whole(vec![rows.slice(0, 0)])] {
+    for events in [whole(Vec::<RecordBatch>::new()), whole(vec![rows.slice(0, 0)])] {
         let manifest = attempt.stage(events).await.unwrap();
         assert_eq!((manifest.rows, manifest.files.len()), (0, 0));
     }
@@ -230,16 +261,13 @@ async fn a_stream_without_its_end_or_with_another_count_is_refused() {
     let (plan, rows) = every_type();
     let attempt = Attempt::new(plan);
     let e = attempt
-        .stage(vec![Ok(ReadEvent::Batch(rows.clone()))])
+        .stage(vec![Ok(ReadEvent::Batch(rows.clone().into()))])
         .await
         .unwrap_err();
     assert_eq!(e.kind(), ErrorKind::SourceBusy, "{e:?}");
-    let end = ReadEvent::End(ReadEnd {
-        rows: 4,
-        nulled: BTreeMap::new(),
-    });
+    let end = ReadEvent::End { rows: 4 };
     let e = attempt
-        .stage(vec![Ok(ReadEvent::Batch(rows)), Ok(end)])
+        .stage(vec![Ok(ReadEvent::Batch(rows.into())), Ok(end)])
         .await
         .unwrap_err();
     assert_eq!(e.kind(), ErrorKind::Bug);
@@ -253,7 +281,7 @@ async fn the_sources_error_comes_through_as_it_is() {
     let attempt = Attempt::new(plan);
     let broken = Err(Error::new(ErrorKind::DataRejected, "value does not fit"));
     let e = attempt
-        .stage(vec![Ok(ReadEvent::Batch(rows)), broken])
+        .stage(vec![Ok(ReadEvent::Batch(rows.into())), broken])
         .await
         .unwrap_err();
     assert_eq!(e.kind(), ErrorKind::DataRejected);
@@ -281,9 +309,14 @@ async fn a_read_that_runs_out_of_time_is_cut_after_the_last_complete_key() {
     let rows = batch(&plan, vec![Arc::new(Int64Array::from(keys.to_vec())), texts]);
     let mut attempt = Attempt::new(plan);
     attempt.stop_at = Some(Instant::now() + Duration::from_millis(50));
+    let rows = nulled(&rows, &[(0, 1), (2, 1), (4, 1)]);
     let manifest = attempt.stage_stream(stalled(vec![rows])).await.unwrap();
     assert_eq!(manifest.rest_after.as_deref(), Some("2"));
     assert_eq!(manifest.rows, 3);
+    assert_eq!(
+        manifest.nulled["text"], 2,
+        "the last one's row is left to the next read"
+    );
     let read = attempt.read_back(&manifest).await;
     assert_eq!(read[0].column(0).as_primitive::<Int64Type>().values(), &[1, 2, 2]);
 }

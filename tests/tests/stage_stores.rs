@@ -253,7 +253,7 @@ async fn dropping_the_write_ends_its_thread_and_its_read() {
     let rows = numbers(0..100, 1000).1;
     let forever = futures::stream::repeat_with(move || {
         let _held = &alive;
-        Ok(lakeward::model::batch::ReadEvent::Batch(rows.clone()))
+        Ok(lakeward::model::batch::ReadEvent::Batch(rows.clone().into()))
     });
     let write = attempt.stage_stream(forever.boxed());
     let stopped = tokio::time::timeout(std::time::Duration::from_millis(200), write).await;

@@ -6,8 +6,10 @@
 
 use std::time::Duration;
 
+use chrono::Utc;
 use lakeward::model::job::JobName;
 use lakeward::model::message::Message;
+use lakeward::model::table::TableName;
 use lakeward::model::watermark::RunId;
 use lakeward::run::decide::{Rule, Rules};
 use lakeward_tests::both_sides::{assert_same, source_rows, target_rows};
@@ -60,7 +62,7 @@ impl Story {
     /// The run's statement is sent and stands before its commit, nobody knows of it, and the run is given up.
     async fn give_up(&self, part: &str, run: RunId) -> Hold {
         let mut hold = self.lose(part, Point::Commit);
-        self.host.cut_off(finish(&run)).await;
+        while self.host.handle(finish(&run)).await.is_ok() {}
         hold.reached().await;
         let reason = "a user said so".to_owned();
         self.host.run_on(Message::Abandon { run, reason }).await;
@@ -167,6 +169,21 @@ async fn a_merge_that_commits_late_brings_nothing_old_back() {
 #[ignore = "needs LAKEWARD_TEST_POSTGRES_URL, LAKEWARD_TEST_AZURITE_URL and LAKEWARD_TEST_SPARK_URL: make test"]
 async fn an_overwrite_that_commits_late_brings_nothing_old_back() {
     late_set_operation("late_overwrite", "write = \"replace\"", "INSERT OVERWRITE").await;
+}
+
+/// Its staging table is gone and the fence stands. The target's other runs do not wait for the lease of the dead one.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs LAKEWARD_TEST_POSTGRES_URL, LAKEWARD_TEST_AZURITE_URL and LAKEWARD_TEST_SPARK_URL: make test"]
+async fn a_merge_that_was_given_up_is_refused_when_it_comes() {
+    let story = Story::begin("late_given_up", "cursor = \"at\"", Rules::all()).await;
+    let run = story.host.stage("t").await;
+    let hold = story.give_up("MERGE INTO", run).await;
+    let target = TableName::parse("main.raw.t").expect("a name");
+    let lease = story.host.services.state.lease(&target).await.expect("a store");
+    assert!(lease.expect("it was taken").value.until <= Utc::now());
+    story.host.run_on(plan("t")).await;
+    assert_eq!(story.let_go("MERGE INTO", hold).await, "DELTA_METADATA_CHANGED");
+    story.must_be_right().await;
 }
 
 /// Two CREATEs of a staging table were sent; the first one runs when the run has long ended.

@@ -72,6 +72,10 @@ pub trait Loader: Send + Sync + fmt::Debug {
     /// What the target looks like now; `None` if there is none. Lineage columns are left out.
     async fn describe(&self, target: &TableName) -> Result<Option<TargetTable>>;
 
+    /// The number of the target's newest commit: what a deletion by keys that were read later must not look behind.
+    /// `None` without a target, or where the destination counts no commits (and takes no `delete_sync`).
+    async fn version(&self, target: &TableName) -> Result<Option<u64>>;
+
     /// Creates or alters the target as the plan says and puts down which life feeds it (rule 1).
     async fn prepare(&self, work: &Work<'_>) -> Result<()>;
 
@@ -150,8 +154,6 @@ pub struct TargetTable {
     pub schema: TableSchema,
     /// The life that feeds it for a job, where one put itself down.
     pub fed_by: BTreeMap<JobName, Life>,
-    /// Its version, where the destination counts versions.
-    pub version: Option<u64>,
 }
 
 /// What is known of a step after a call.

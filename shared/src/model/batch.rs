@@ -1,6 +1,5 @@
 //! What flows from a source to the stager: batches of one schema, then the source's own count.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use arrow::datatypes::SchemaRef;
@@ -29,16 +28,39 @@ impl fmt::Debug for BatchStream {
 #[derive(Debug, Clone)]
 pub enum ReadEvent {
     /// Some rows.
-    Batch(RecordBatch),
+    Batch(Batch),
     /// The last event of a complete read.
-    End(ReadEnd),
+    End {
+        /// By the source's own count (the COPY tag), not by ours.
+        rows: u64,
+    },
 }
 
-/// What the source says when it is done.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ReadEnd {
-    /// Rows by the source's own count (the COPY tag), not by ours.
-    pub rows: u64,
-    /// Values written as NULL because they have no counterpart, by target column name.
-    pub nulled: BTreeMap<String, u64>,
+/// Rows, and which of their values were nulled.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    /// At least one.
+    pub rows: RecordBatch,
+    /// In the order of rows. Not a sum: a read that is cut leaves rows to the next one, and what was nulled in them.
+    pub nulled: Vec<Nulled>,
+}
+
+impl From<RecordBatch> for Batch {
+    fn from(rows: RecordBatch) -> Self {
+        Self {
+            rows,
+            nulled: Vec::new(),
+        }
+    }
+}
+
+/// Values written as NULL because they have no counterpart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Nulled {
+    /// In the batch.
+    pub row: usize,
+    /// In the schema.
+    pub column: usize,
+    /// One, or as many as there were in a list.
+    pub values: u32,
 }

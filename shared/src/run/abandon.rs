@@ -14,6 +14,7 @@ use crate::state::{JobState, LastRun, Versioned, Written};
 
 use super::Services;
 use super::decide::{AbandonAction, AbandonCall, abandon as decide};
+use super::lease;
 use super::record::{Ending, result};
 use super::staged::Staged;
 
@@ -141,6 +142,10 @@ async fn raise(run: &RunDocument, job: &mut Versioned<JobState>, services: &Serv
             *job = won;
             if let Ok(source) = services.source(&run.plan.read.connection) {
                 source.release(&run.plan.read).await;
+            }
+            // Taken by loads of several steps only, of which the first is put down before it is sent.
+            if !run.load.steps.is_empty() {
+                lease::let_go(services, run).await;
             }
             services
                 .reporter

@@ -27,7 +27,7 @@ pub(super) async fn draft(job: &Job, reload: Option<&Reload>, state: &JobState, 
     refuse_nonsense(job, reload, state)?;
     // Before the source is read: what comes into the target from now on may be newer than the keys.
     let target_version = match job.write {
-        WriteMode::DeleteSync => services.loader.describe(&job.target).await?.and_then(|t| t.version),
+        WriteMode::DeleteSync => services.loader.version(&job.target).await?,
         _ => None,
     };
     let request = PlanRequest {

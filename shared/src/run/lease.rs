@@ -33,6 +33,15 @@ pub(super) async fn take(services: &Services, run: &RunDocument) -> Result<Optio
     }
 }
 
+/// Gives back the lease of a run that was given up, so that the target's other runs need not wait until it runs out.
+pub(super) async fn let_go(services: &Services, run: &RunDocument) {
+    match services.state.lease(&run.plan.target).await {
+        Ok(Some(held)) if held.value.holder == run.id.to_string() => give_back(services, held).await,
+        Ok(_) => {}
+        Err(e) => tracing::debug!("could not look for the lease of {}: {e}", run.plan.target),
+    }
+}
+
 /// Best effort: a lease that is not given back makes the next run wait until it runs out.
 pub(super) async fn give_back(services: &Services, held: Versioned<Lease>) {
     let free = Lease {

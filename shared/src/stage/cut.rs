@@ -16,7 +16,7 @@ use arrow::datatypes::{
 use arrow::record_batch::RecordBatch;
 use chrono::{DateTime, NaiveDate, TimeDelta};
 
-use super::feed::Work;
+use super::work::Work;
 use crate::error::{Error, ErrorKind, Result};
 
 /// As the source orders: ascending, NULLs last.
@@ -121,6 +121,11 @@ impl Cut {
         drop(keys);
         self.hold(trailing, &mut work);
         Ok(work)
+    }
+
+    /// Rows that came last and may be left to the next read.
+    pub(super) fn newest_rows(&self) -> u64 {
+        self.newest_rows
     }
 
     /// The source has ended: every value is complete.

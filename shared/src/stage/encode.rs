@@ -6,40 +6,15 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use arrow::array::Array;
 use arrow::record_batch::RecordBatch;
-use bytes::Bytes;
 use tokio::sync::mpsc::{Receiver, Sender};
 
 use super::StageLimits;
 use super::columns::Layout;
-use super::feed::Work;
 use super::part::{Part, Parts};
 use super::statistics;
+use super::work::{Piece, Work, bytes_of};
 use crate::error::{Error, ErrorKind, OrError, Result};
-
-/// What the uploader is given, in order.
-#[derive(Debug)]
-pub(super) enum Piece {
-    /// The next bytes of the part, all chunks but the last of one size.
-    Chunk(Bytes),
-    /// The last bytes of the part, and what its footer says.
-    End {
-        last: Bytes,
-        rows: u64,
-        stats: serde_json::Value,
-    },
-    /// Parts from here on may be taken back.
-    Doubt,
-    /// They stay.
-    Keep,
-    /// They are taken back, the unfinished one included.
-    Drop,
-    /// No more parts.
-    Done,
-    /// The encoder gave up.
-    Failed(Error),
-}
 
 /// Starts the encoder's thread; it ends when `work` or `pieces` does.
 pub(super) fn start(
@@ -152,9 +127,4 @@ impl Encoder {
             .blocking_send(piece)
             .map_err(|_| Error::bug("the uploader went away"))
     }
-}
-
-pub(super) fn bytes_of(batch: &RecordBatch) -> usize {
-    let size = |column: &Arc<dyn Array>| column.to_data().get_slice_memory_size().unwrap_or(0);
-    batch.columns().iter().map(size).sum()
 }

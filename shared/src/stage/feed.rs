@@ -4,31 +4,17 @@
 
 use std::collections::BTreeMap;
 
-use arrow::record_batch::RecordBatch;
+use arrow::datatypes::{Schema, SchemaRef};
 use futures::StreamExt;
 use tokio::sync::mpsc::Sender;
 use tokio::time::Instant;
 
 use super::StageRequest;
 use super::cut::Cut;
+use super::work::Work;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::batch::{BatchStream, ReadEvent};
+use crate::model::batch::{BatchStream, Nulled, ReadEvent};
 use crate::model::run::SliceBounds;
-
-/// What the encoder is told.
-#[derive(Debug)]
-pub(super) enum Work {
-    /// Rows, in the source's columns.
-    Rows(RecordBatch),
-    /// What comes now may have to be taken back: it gets parts of its own.
-    Doubt,
-    /// It stays.
-    Keep,
-    /// All since `Doubt` is taken back.
-    Drop,
-    /// Nothing more comes.
-    Finish,
-}
 
 /// What the reading side knows at its end.
 #[derive(Debug)]
@@ -37,8 +23,56 @@ pub(super) struct Fed {
     pub(super) rows: u64,
     /// The last complete key, if the read was cut.
     pub(super) rest_after: Option<String>,
-    /// Of the source's end; unknown after a cut.
+    /// Values of those rows that were nulled, by column.
     pub(super) nulled: BTreeMap<String, u64>,
+}
+
+/// Counts what was nulled, by column, apart in the rows that a cut may yet leave to the next read.
+#[derive(Debug)]
+struct NulledCount {
+    kept: Vec<u64>,
+    in_doubt: Vec<u64>,
+}
+
+impl NulledCount {
+    fn new(columns: usize) -> Self {
+        Self {
+            kept: vec![0; columns],
+            in_doubt: vec![0; columns],
+        }
+    }
+
+    /// Takes what was nulled in a batch of `rows`; the last `doubtful` of all rows that came may be left.
+    fn take(&mut self, nulled: &[Nulled], rows: usize, doubtful: u64) {
+        let rows = rows as u64;
+        if doubtful <= rows {
+            self.keep();
+        }
+        let kept = rows.saturating_sub(doubtful);
+        for one in nulled {
+            let counts = match (one.row as u64) < kept {
+                true => &mut self.kept,
+                false => &mut self.in_doubt,
+            };
+            counts[one.column] += u64::from(one.values);
+        }
+    }
+
+    fn keep(&mut self) {
+        for (kept, more) in self.kept.iter_mut().zip(&mut self.in_doubt) {
+            *kept += std::mem::take(more);
+        }
+    }
+
+    /// Of the rows that are kept, by the name of the column.
+    fn kept(&self, schema: &Schema) -> BTreeMap<String, u64> {
+        let named = schema
+            .fields()
+            .iter()
+            .zip(&self.kept)
+            .filter(|(_, values)| **values > 0);
+        named.map(|(field, values)| (field.name().clone(), *values)).collect()
+    }
 }
 
 enum Next {
@@ -60,31 +94,37 @@ pub(super) async fn feed(
         _ => None,
     };
     let mut received = 0;
+    let schema = SchemaRef::clone(&stream.schema);
+    let mut nulled = NulledCount::new(schema.fields().len());
     loop {
         match next(&mut stream, cut.as_ref().map(|(at, _)| *at)).await {
             Next::Event(Some(Ok(ReadEvent::Batch(batch)))) => {
-                received += batch.num_rows() as u64;
-                match &mut cut {
-                    Some((_, cut)) => send_all(&work, cut.take(batch)?).await,
-                    None => send(&work, Work::Rows(batch)).await,
-                }
+                let rows = batch.rows.num_rows();
+                received += rows as u64;
+                let now = match &mut cut {
+                    Some((_, cut)) => cut.take(batch.rows)?,
+                    None => vec![Work::Rows(batch.rows)],
+                };
+                let doubtful = cut.as_ref().map_or(0, |(_, cut)| cut.newest_rows());
+                nulled.take(&batch.nulled, rows, doubtful);
+                send_all(&work, now).await;
                 progress(received);
             }
-            Next::Event(Some(Ok(ReadEvent::End(end)))) => {
-                if end.rows != received {
+            Next::Event(Some(Ok(ReadEvent::End { rows }))) => {
+                if rows != received {
                     return Err(Error::bug(format!(
-                        "the source says it sent {} rows, {received} came in batches",
-                        end.rows
+                        "the source says it sent {rows} rows, {received} came in batches"
                     )));
                 }
                 if let Some((_, cut)) = cut {
                     send_all(&work, cut.at_end()).await;
                 }
                 send(&work, Work::Finish).await;
+                nulled.keep();
                 return Ok(Fed {
                     rows: received,
                     rest_after: None,
-                    nulled: end.nulled,
+                    nulled: nulled.kept(&schema),
                 });
             }
             Next::Event(Some(Err(e))) => return Err(e),
@@ -106,7 +146,7 @@ pub(super) async fn feed(
                 return Ok(Fed {
                     rows: received - stopped.dropped,
                     rest_after: Some(stopped.rest_after),
-                    nulled: BTreeMap::new(),
+                    nulled: nulled.kept(&schema),
                 });
             }
         }

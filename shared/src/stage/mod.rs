@@ -5,7 +5,8 @@
 //!
 //! Three workers, bounded channels between them: `feed` polls the source and decides where a read that runs out of
 //! time is cut (`cut`); `encode` makes Parquet on a thread of its own (`part` is one file, `columns` says what is in it,
-//! `statistics` what its footer tells); `upload` sends chunks while the next ones are encoded. Feed and upload are polled by the
+//! `statistics` what its footer tells); `upload` sends chunks while the next ones are encoded. What they pass on is in
+//! `work`. Feed and upload are polled by the
 //! caller's task, so any executor will do.
 
 use std::sync::Arc;
@@ -29,6 +30,7 @@ mod feed;
 mod part;
 mod statistics;
 mod upload;
+mod work;
 
 /// What one attempt at a slice stages.
 #[derive(Debug)]

@@ -22,7 +22,7 @@ use tokio::sync::mpsc::Sender;
 
 use super::StageLimits;
 use super::columns::{Layout, leaves};
-use super::encode::{Piece, bytes_of};
+use super::work::{Piece, bytes_of};
 use crate::error::{Error, Result};
 
 /// zstd 1: measured on lineitem, level 3 takes a quarter more of the encoder's time for three hundredths of the size.

@@ -17,7 +17,7 @@ use object_store::{
 };
 use tokio::sync::mpsc::Receiver;
 
-use super::encode::Piece;
+use super::work::Piece;
 use super::{StageRequest, UPLOADS_AT_ONCE};
 use crate::error::{Error, Result};
 use crate::model::manifest::StagedFile;

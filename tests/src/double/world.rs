@@ -90,12 +90,11 @@ impl World {
 
     /// The same as milliseconds of the epoch.
     pub fn epoch_ms(&self, at: Duration) -> u64 {
-        let now = SystemTime::now()
+        let today = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .expect("today is after 1970");
-        let since = self.now().saturating_sub(at);
-        let at = now + Duration::from_millis(self.added.load(Ordering::SeqCst));
-        u64::try_from(at.saturating_sub(since).as_millis()).expect("milliseconds fit for ages")
+        let started = today.saturating_sub(self.started.elapsed());
+        u64::try_from((started + at).as_millis()).expect("milliseconds fit for ages")
     }
 
     /// Lets time pass.

@@ -21,7 +21,7 @@ const BEHAVIOURS: [(u8, &str, &str, &str); 46] = [
         2,
         "A token endpoint takes one way of asking, and tokens last an hour.",
         "b02_token_endpoints_take_one_way_of_asking",
-        "shared/src/load/databricks/auth/tests.rs::a_service_principal_proves_itself_in_the_header",
+        "tests/tests/workspace_identity.rs::every_way_into_a_workspace_opens_it_and_a_wrong_secret_is_told",
     ),
     (
         3,
@@ -160,7 +160,7 @@ const BEHAVIOURS: [(u8, &str, &str, &str); 46] = [
         25,
         "A missing file is passed over unless the statement forbids it.",
         "b25_a_missing_file_is_skipped_by_default_and_fails_if_the_statement_says_so",
-        "shared/src/load/databricks/tests/mod.rs::each_end_of_a_step_has_its_meaning",
+        "tests/tests/workspace_files.rs::parts_that_are_lost_or_broken_before_an_append_are_read_again",
     ),
     (
         26,
@@ -172,7 +172,7 @@ const BEHAVIOURS: [(u8, &str, &str, &str); 46] = [
         27,
         "A broken file fails the load, or is skipped and counted.",
         "b27_broken_files_fail_or_are_counted_and_come_again",
-        "shared/src/load/databricks/tests/mod.rs::a_copy_that_found_its_files_loaded_is_done_if_the_rows_are_there",
+        "tests/tests/workspace_files.rs::parts_that_are_lost_or_broken_before_a_merge_are_read_again",
     ),
     (
         28,
@@ -214,7 +214,7 @@ const BEHAVIOURS: [(u8, &str, &str, &str); 46] = [
         34,
         "Without a location, its grant or a whole credential nothing is read.",
         "b34_without_a_location_and_without_its_privilege_nothing_is_read",
-        "tests/tests/workspace_signatures.rs::a_signature_that_does_not_open_is_named_and_not_told",
+        "tests/tests/workspace_refusals.rs::a_run_that_was_refused_goes_on_when_it_may",
     ),
     (
         35,
@@ -244,7 +244,7 @@ const BEHAVIOURS: [(u8, &str, &str, &str); 46] = [
         39,
         "MERGE refuses two rows for a key, and may lose to another one.",
         "spark_b39_merge_counts_and_refuses_two_rows_for_one_key",
-        "tests/tests/warehouse_traces.rs::a_merge_that_commits_late_brings_nothing_old_back",
+        "tests/tests/workspace_files.rs::of_several_rows_for_a_key_the_newest_is_merged",
     ),
     (
         40,

@@ -2,14 +2,13 @@
 
 #![allow(dead_code, reason = "each test program uses its part")]
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, StringArray};
 use arrow::record_batch::RecordBatch;
 use futures::{StreamExt, TryStreamExt};
 use lakeward::error::Result;
-use lakeward::model::batch::{BatchStream, ReadEnd, ReadEvent};
+use lakeward::model::batch::{Batch, BatchStream, ReadEvent};
 use lakeward::model::job::{JobName, Lineage, Relation, WriteMode};
 use lakeward::model::manifest::{Manifest, PartColumns};
 use lakeward::model::run::{
@@ -172,13 +171,11 @@ pub fn batch(plan: &RunPlan, columns: Vec<ArrayRef>) -> RecordBatch {
     RecordBatch::try_new(plan.schema.arrow(), columns).unwrap()
 }
 
-pub fn whole(batches: Vec<RecordBatch>) -> Vec<Result<ReadEvent>> {
-    let rows = batches.iter().map(|b| b.num_rows() as u64).sum();
-    let end = ReadEvent::End(ReadEnd {
-        rows,
-        nulled: BTreeMap::from([("x".to_owned(), 3)]),
-    });
-    batches.into_iter().map(ReadEvent::Batch).chain([end]).map(Ok).collect()
+pub fn whole(batches: Vec<impl Into<Batch>>) -> Vec<Result<ReadEvent>> {
+    let batches: Vec<Batch> = batches.into_iter().map(Into::into).collect();
+    let rows = batches.iter().map(|b| b.rows.num_rows() as u64).sum();
+    let batches = batches.into_iter().map(ReadEvent::Batch);
+    batches.chain([ReadEvent::End { rows }]).map(Ok).collect()
 }
 
 /// A key and a text that does not compress.
@@ -197,7 +194,10 @@ pub fn numbers(keys: std::ops::Range<i64>, text_bytes: usize) -> (RunPlan, Recor
 }
 
 /// One batch, then silence; counts whether the source's statement was let go.
-pub fn stalled(batches: Vec<RecordBatch>) -> futures::stream::BoxStream<'static, Result<ReadEvent>> {
-    let first = batches.into_iter().map(ReadEvent::Batch).map(Ok);
+pub fn stalled(batches: Vec<impl Into<Batch>>) -> futures::stream::BoxStream<'static, Result<ReadEvent>> {
+    let first: Vec<_> = batches
+        .into_iter()
+        .map(|batch| Ok(ReadEvent::Batch(batch.into())))
+        .collect();
     futures::stream::iter(first).chain(futures::stream::pending()).boxed()
 }

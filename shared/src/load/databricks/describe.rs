@@ -143,7 +143,7 @@ fn read_properties(rows: &Rows) -> BTreeMap<String, String> {
 }
 
 /// A table in the language of the model. Columns of types that we never write are left out, and our own.
-pub(super) fn described(found: &Found, version: Option<u64>) -> TargetTable {
+pub(super) fn described(found: &Found) -> TargetTable {
     let columns = found.columns.iter().filter(|c| !is_ours(&c.name));
     let columns = columns.filter_map(|c| {
         let column_type = c.column_type.clone()?;
@@ -163,7 +163,6 @@ pub(super) fn described(found: &Found, version: Option<u64>) -> TargetTable {
             comment: None,
         },
         fed_by: found.fed_by(),
-        version,
     }
 }
 

@@ -4,7 +4,7 @@
 //! exactly once is the SQL itself and the order in which the run's documents are written (`docs/protocol.md`). It refuses
 //! to rename, drop or truncate a target, to decide by the query history, and to remember anything between calls.
 //!
-//! Neighbours: `auth` gets tokens, `client` speaks HTTP, `render` writes SQL, `describe` and `prepare` see to the target,
+//! Neighbours: `auth` gets tokens, `client` submits statements, `render` writes SQL, `describe` and `prepare` see to the target,
 //! `steps` load, `ledger` lets appends commit with their run's row, `withdraw` takes a run out, `sas` signs for
 //! a run's folder, `clean` and `check` are for people's commands.
 
@@ -35,7 +35,9 @@ mod client;
 mod columns;
 mod describe;
 mod history;
+mod http;
 mod ledger;
+mod pauses;
 mod place;
 mod prepare;
 mod preview;
@@ -48,7 +50,7 @@ mod withdraw;
 mod tests;
 
 pub use auth::HostIdentity;
-pub use client::Pauses;
+pub use pauses::Pauses;
 
 use auth::Tokens;
 use client::{Address, Client};
@@ -116,7 +118,7 @@ impl Databricks {
             pauses,
         } = surroundings;
         let base = config.host.trim_end_matches('/').to_owned();
-        let http = client::http(pauses.request_max)?;
+        let http = http::client(pauses.request_max)?;
         let signer = Signer::new(staging, secrets.clone(), http.clone());
         let tokens = Tokens::new(config.auth.clone(), base.clone(), identity, secrets, http, pauses);
         let address = Address {
@@ -200,15 +202,21 @@ impl Databricks {
 
     /// By which right the warehouse reads a folder below the staging root, from now on.
     async fn access(&self, folder: &str) -> Result<Access> {
-        Ok(match &self.credential {
-            CopyCredential::ExternalLocation => Access::Covered,
-            CopyCredential::Named(name) => Access::Named(name.clone()),
-            CopyCredential::Sas => {
-                let below = Path::from(folder);
-                let folder = self.root.parts().chain(below.parts()).collect();
-                Access::Signed(self.signer.token(&folder).await?)
-            }
-        })
+        if let Some(standing) = self.standing_access() {
+            return Ok(standing);
+        }
+        let below = Path::from(folder);
+        let folder = self.root.parts().chain(below.parts()).collect();
+        Ok(Access::Signed(self.signer.token(&folder).await?))
+    }
+
+    /// The right that needs no signature; `None` where each COPY brings one.
+    fn standing_access(&self) -> Option<Access> {
+        match &self.credential {
+            CopyCredential::ExternalLocation => Some(Access::Covered),
+            CopyCredential::Named(name) => Some(Access::Named(name.clone())),
+            CopyCredential::Sas => None,
+        }
     }
 }
 
@@ -243,11 +251,13 @@ impl Loader for Databricks {
     }
 
     async fn describe(&self, target: &TableName) -> Result<Option<TargetTable>> {
-        let object = self.object(target)?;
-        let (found, newest) = tokio::join!(describe::look(self, &object), history::history(self, &object, 1));
-        let Some(found) = found? else { return Ok(None) };
-        let version = newest?.first().map(|entry| entry.version);
-        Ok(Some(describe::described(&found, version)))
+        let found = describe::look(self, &self.object(target)?).await?;
+        Ok(found.as_ref().map(describe::described))
+    }
+
+    async fn version(&self, target: &TableName) -> Result<Option<u64>> {
+        let newest = history::history(self, &self.object(target)?, 1).await?;
+        Ok(newest.first().map(|entry| entry.version))
     }
 
     async fn prepare(&self, work: &Work<'_>) -> Result<()> {

@@ -9,7 +9,6 @@ use super::prepare;
 use super::render::copy::Access;
 use super::render::drop_table;
 use super::steps::{Sending, statement, steps};
-use crate::config::CopyCredential;
 use crate::error::Result;
 use crate::load::Work;
 use crate::model::manifest::StagedFile;
@@ -47,11 +46,8 @@ pub(super) async fn preview(loader: &Databricks, run: &RunId, plan: &RunPlan) ->
     };
     let live = Live::of(loader, &work, found.as_ref())?;
     statements.extend(ledger::statements(&work, &live));
-    let access = match &loader.credential {
-        CopyCredential::ExternalLocation => Access::Covered,
-        CopyCredential::Named(name) => Access::Named(name.clone()),
-        CopyCredential::Sas => Access::Signed(Secret::new(SIGNATURE)),
-    };
+    let signed = || Access::Signed(Secret::new(SIGNATURE));
+    let access = loader.standing_access().unwrap_or_else(signed);
     let sending = Sending { live, access };
     let steps = steps(plan.mode, files.len());
     for step in &steps {

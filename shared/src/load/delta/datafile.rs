@@ -5,13 +5,13 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, new_null_array};
+use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
-use futures::{FutureExt as _, StreamExt as _, TryFutureExt as _, TryStreamExt as _};
+use futures::{FutureExt as _, StreamExt as _, TryFutureExt as _};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt as _};
 use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
@@ -22,11 +22,9 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 
 use super::kernel::parquet_error;
-use super::rows_of_run::OtherFile;
 use super::table::Table;
 use super::view::View;
 use crate::error::{Error, ErrorKind, OrError as _, Result};
-use crate::model::table::LINEAGE_RUN;
 
 /// Rows of a batch: enough to amortise a call, few enough that a batch of wide rows stays small.
 pub(super) const BATCH_ROWS: usize = 8192;
@@ -273,17 +271,4 @@ pub(super) fn arrow_schema(view: &View) -> Result<SchemaRef> {
         .map(|f| Arc::new(Field::new(f.name(), f.data_type().clone(), true)))
         .collect();
     Ok(Arc::new(Schema::new(fields)))
-}
-
-/// How many rows of a file carry a tag.
-pub(super) async fn count_tagged(table: &Table, file: &OtherFile, tag: &str) -> Result<u64> {
-    let open = DataFile::open(table, &file.path, file.bytes, file.has_deletions).await?;
-    let wanted: SchemaRef = Arc::new(Schema::new(vec![Field::new(LINEAGE_RUN, DataType::Utf8, true)]));
-    let mut batches = open.read_all(&wanted)?;
-    let mut count = 0;
-    while let Some(batch) = batches.try_next().await? {
-        let tags = batch.column(0).as_string::<i32>();
-        count += tags.iter().flatten().filter(|t| *t == tag).count() as u64;
-    }
-    Ok(count)
 }

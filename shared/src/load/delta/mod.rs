@@ -184,6 +184,11 @@ impl Loader for Delta {
         Ok(Some(described(&view)))
     }
 
+    async fn version(&self, target: &TableName) -> Result<Option<u64>> {
+        let newest = self.table(target)?.newest().await?;
+        Ok(newest.map(|view| view.version()))
+    }
+
     async fn prepare(&self, work: &Work<'_>) -> Result<()> {
         prepare::prepare(&self.table(&work.plan.target)?, work).await
     }
@@ -275,6 +280,5 @@ fn described(view: &view::View) -> TargetTable {
             comment: comment.map(str::to_owned),
         },
         fed_by,
-        version: Some(view.version()),
     }
 }

@@ -4,7 +4,13 @@
 //! files of its own (a compaction, a merge on the same table), where only the row tag tells them.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
+use arrow::array::AsArray as _;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use futures::TryStreamExt as _;
+
+use super::datafile::DataFile;
 use super::kernel::blocking;
 use super::place::{DATA, REWRITTEN, run_prefix};
 use super::table::Table;
@@ -70,7 +76,7 @@ pub(super) async fn rows_of_run(table: &Table, view: &View, run: &RunId) -> Resu
     })
     .await?;
     for file in suspects {
-        let rows = super::datafile::count_tagged(table, &file, &run.to_string()).await?;
+        let rows = count_tagged(table, &file, &run.to_string()).await?;
         if found.own.contains(&file.path) {
             found.own_rows += rows;
         } else if rows > 0 {
@@ -78,6 +84,19 @@ pub(super) async fn rows_of_run(table: &Table, view: &View, run: &RunId) -> Resu
         }
     }
     Ok(found)
+}
+
+/// How many rows of a file carry a tag.
+async fn count_tagged(table: &Table, file: &OtherFile, tag: &str) -> Result<u64> {
+    let open = DataFile::open(table, &file.path, file.bytes, file.has_deletions).await?;
+    let wanted: SchemaRef = Arc::new(Schema::new(vec![Field::new(LINEAGE_RUN, DataType::Utf8, true)]));
+    let mut batches = open.read_all(&wanted)?;
+    let mut count = 0;
+    while let Some(batch) = batches.try_next().await? {
+        let tags = batch.column(0).as_string::<i32>();
+        count += tags.iter().flatten().filter(|t| *t == tag).count() as u64;
+    }
+    Ok(count)
 }
 
 fn other(file: &super::view::LiveFile<'_>) -> OtherFile {

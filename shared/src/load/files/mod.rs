@@ -137,6 +137,10 @@ impl Loader for Files {
         owner::describe(self, target).await
     }
 
+    async fn version(&self, _target: &TableName) -> Result<Option<u64>> {
+        Ok(None)
+    }
+
     async fn prepare(&self, work: &Work<'_>) -> Result<()> {
         supported(work.plan.mode)?;
         owner::claim(self, work).await

@@ -81,7 +81,6 @@ pub(super) async fn describe(files: &Files, target: &TableName) -> Result<Option
                 table = Some(TargetTable {
                     schema,
                     fed_by: [(job, life)].into(),
-                    version: None,
                 });
             }
             Some(table) => {

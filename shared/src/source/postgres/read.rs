@@ -21,7 +21,7 @@ use super::session::{Idle, Isolation, Limits, Session};
 use super::type_map::how;
 use super::wire::{self, Answer, Next};
 use crate::error::{Error, ErrorKind, OrError, Result};
-use crate::model::batch::{BatchStream, ReadEnd, ReadEvent};
+use crate::model::batch::{BatchStream, ReadEvent};
 use crate::model::run::{ReadSpec, RunPlan};
 use crate::model::table::{Column, TableSchema};
 use crate::source::{ReadOrder, ReadRequest};
@@ -80,7 +80,7 @@ pub(super) async fn start(connector: &Arc<Connector>, request: &ReadRequest<'_>)
         let mut copy = copy?;
         match copy.next().await {
             Ok(event @ ReadEvent::Batch(_)) => Some((Ok(event), Some(copy))),
-            Ok(end @ ReadEvent::End(_)) => {
+            Ok(end @ ReadEvent::End { .. }) => {
                 copy.finish().await;
                 Some((Ok(end), None))
             }
@@ -224,10 +224,7 @@ impl Copy {
                 self.answer.doing()
             )));
         }
-        Ok(ReadEvent::End(ReadEnd {
-            rows: counted,
-            nulled: self.rows.nulled(),
-        }))
+        Ok(ReadEvent::End { rows: counted })
     }
 
     async fn fill(&mut self, missing: usize) -> Result<()> {

@@ -22,7 +22,8 @@ use tokio::time::Instant;
 pub use request::HostIdentity;
 use request::TokenRequest;
 
-use super::client::{Pauses, plain};
+use super::http::plain;
+use super::pauses::Pauses;
 use crate::config::DatabricksAuth;
 use crate::error::{Error, ErrorKind, Result};
 use crate::secrets::{Providers, Secret, SecretText, resolve};

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::super::client::{Pauses, http};
+use super::super::http;
+use super::super::pauses::Pauses;
 use super::super::tests::answerer::{Answered, Answerer, Received, ok};
 use super::*;
 
@@ -14,7 +15,7 @@ fn tokens(auth: DatabricksAuth, base: &str, identity: HostIdentity) -> Tokens {
         retry_max: Duration::from_millis(2),
         ..Pauses::default()
     };
-    let http = http(Duration::from_secs(5)).unwrap();
+    let http = http::client(Duration::from_secs(5)).unwrap();
     Tokens::new(auth, base.to_owned(), identity, Vec::new(), http, pauses)
 }
 

@@ -9,6 +9,7 @@ use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
+use super::super::http::plain;
 use super::failure::{Failure, FailureKind, first_line, is_transient};
 use super::wire::ErrorIn;
 use super::{Client, failure};
@@ -112,16 +113,6 @@ fn unanswered(error: reqwest::Error) -> FailureKind {
         return FailureKind::NotRun { why, retry_after: None };
     }
     FailureKind::Unknown(format!("no answer came: {}", plain(error)))
-}
-
-/// The innermost cause: the outer ones repeat the address.
-pub(in super::super) fn plain(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    let mut cause: &dyn std::error::Error = &error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    cause.to_string()
 }
 
 fn refusal(repeat: Repeat, status: StatusCode, headers: &HeaderMap, error: &ErrorIn) -> FailureKind {

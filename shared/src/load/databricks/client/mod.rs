@@ -5,39 +5,32 @@
 //! (`docs/protocol.md`, rule 6). It refuses to take a lost result for an empty one, to read half a result, and to put a
 //! statement's text or a token into an error or a log line.
 //! Neighbours: `statement` what goes in and comes out, `exchange` one request and its repetitions, `wire` the JSON,
-//! `failure` what errors mean, `pauses` how long to wait.
+//! `failure` what errors mean.
 
 mod exchange;
 mod failure;
-mod pauses;
 mod statement;
 mod wire;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use backon::{BackoffBuilder as _, Retryable as _};
 use reqwest::Method;
 use serde_json::Value;
 use tokio::time::Instant;
 
-pub(super) use exchange::plain;
 use exchange::{Repeat, Request};
 pub(super) use failure::{Failure, FailureKind, SqlVerdict};
-pub use pauses::Pauses;
 pub(super) use statement::{Answer, Rows, Statement, Wait};
 use wire::{ChunkIn, ParameterOut, StatementIn, Submission, TagOut};
 
 use super::auth::Tokens;
-use crate::error::{ErrorKind, OrError as _, Result};
+use super::http;
+use super::pauses::Pauses;
+use crate::error::Result;
 use crate::model::watermark::RunId;
-
-/// Plain: driver look-alikes change how the server behaves.
-const USER_AGENT: &str = concat!("lakeward/", env!("CARGO_PKG_VERSION"));
-/// A host that is there answers at once.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Where statements go.
 #[derive(Debug, Clone)]
@@ -73,25 +66,11 @@ impl fmt::Debug for Client {
     }
 }
 
-/// An HTTP client as all requests of this loader use it. No redirects: none of the APIs has any, and a token must not
-/// follow one.
-pub(super) fn http(request_max: Duration) -> Result<reqwest::Client> {
-    reqwest::Client::builder()
-        .user_agent(USER_AGENT)
-        .connect_timeout(CONNECT_TIMEOUT)
-        .timeout(request_max)
-        .redirect(reqwest::redirect::Policy::none())
-        .build()
-        .or_error(ErrorKind::Config, || {
-            "cannot set up TLS for the destination: look at the machine's certificates".to_owned()
-        })
-}
-
 impl Client {
     /// A client; nothing is asked yet.
     pub fn new(address: Address, tokens: Arc<Tokens>, pauses: Pauses) -> Result<Self> {
         Ok(Self {
-            http: http(pauses.request_max)?,
+            http: http::client(pauses.request_max)?,
             address,
             tokens,
             pauses,

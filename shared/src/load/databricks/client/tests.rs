@@ -9,6 +9,7 @@ use super::super::tests::answerer::{Answered, Answerer, Received, ddl, failed, o
 use super::super::tests::fixture::run_id;
 use super::*;
 use crate::config::DatabricksAuth;
+use crate::error::ErrorKind;
 use crate::secrets::SecretText;
 
 /// Nobody waits in a test.
@@ -27,7 +28,7 @@ pub(in super::super) fn quick() -> Pauses {
 
 fn client_at(base: &str) -> Client {
     let auth = DatabricksAuth::Token(SecretText("dapi-hunter2".into()));
-    let http = http(Duration::from_secs(5)).unwrap();
+    let http = http::client(Duration::from_secs(5)).unwrap();
     let tokens = Tokens::new(
         auth,
         base.to_owned(),
@@ -68,7 +69,7 @@ async fn a_submission_says_what_the_service_wants_to_know() {
     let seen = &answerer.seen()[0];
     assert_eq!(seen.line, "POST /api/2.0/sql/statements");
     assert_eq!(seen.headers["authorization"], "Bearer dapi-hunter2");
-    assert_eq!(seen.headers["user-agent"], USER_AGENT);
+    assert_eq!(seen.headers["user-agent"], http::USER_AGENT);
     let body: Value = serde_json::from_str(&seen.body).unwrap();
     assert_eq!(
         body,

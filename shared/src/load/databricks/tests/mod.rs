@@ -327,6 +327,7 @@ async fn a_target_that_is_not_there_needs_no_fence_and_holds_no_rows() {
     loader.retract(&work).await.unwrap();
     assert_eq!(loader.count(&run, &plan.target).await.unwrap(), 0);
     assert_eq!(loader.describe(&plan.target).await.unwrap(), None);
+    assert_eq!(loader.version(&plan.target).await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -391,7 +392,7 @@ async fn a_table_is_made_once_and_then_left_alone() {
         .filter(|sql| sql.starts_with("CREATE") || sql.starts_with("ALTER"));
     assert_eq!(changes.count(), 1);
     let found = loader.describe(&plan.target).await.unwrap().unwrap();
-    assert_eq!(found.version, Some(17));
+    assert_eq!(loader.version(&plan.target).await.unwrap(), Some(17));
     assert_eq!(found.schema.columns.len(), 5, "our own columns are left out");
     assert!(!found.schema.columns[0].nullable && found.schema.columns[1].nullable);
     assert_eq!(found.fed_by[&run.job], run.life);

@@ -7,13 +7,12 @@
 mod column;
 pub(super) mod numeric;
 
-use std::collections::BTreeMap;
-
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 
 use self::column::Column;
 use crate::error::{Error, ErrorKind, OrError, Result};
+use crate::model::batch::{Batch, Nulled};
 use crate::model::job::OnInvalid;
 use crate::model::table::TableSchema;
 
@@ -73,13 +72,12 @@ pub(super) struct Rows {
     row_bytes_min: usize,
     in_batch: usize,
     bytes: usize,
-    nulled: Vec<u64>,
+    nulled: Vec<Nulled>,
     total: u64,
 }
 
 #[derive(Debug)]
 struct Names {
-    target: String,
     source: String,
     nullable: bool,
 }
@@ -89,7 +87,6 @@ impl Rows {
     pub(super) fn new(schema: &TableSchema, decoders: &[Decoder], policy: OnInvalid, batch_bytes: usize) -> Self {
         let columns: Vec<Column> = decoders.iter().map(Column::new).collect();
         let names = schema.columns.iter().map(|c| Names {
-            target: c.name.clone(),
             source: c.source_name.clone(),
             nullable: c.nullable,
         });
@@ -106,7 +103,7 @@ impl Rows {
             row_bytes_min: columns.iter().map(Column::value_bytes_min).sum(),
             in_batch: 0,
             bytes: 0,
-            nulled: vec![0; columns.len()],
+            nulled: Vec::new(),
             total: 0,
             columns,
         }
@@ -122,12 +119,6 @@ impl Rows {
         self.total
     }
 
-    /// Values nulled so far by target column name.
-    pub(super) fn nulled(&self) -> BTreeMap<String, u64> {
-        let counted = self.names.iter().zip(&self.nulled).filter(|(_, n)| **n > 0);
-        counted.map(|(names, n)| (names.target.clone(), *n)).collect()
-    }
-
     /// Takes one tuple, without its field count.
     pub(super) fn take(&mut self, tuple: &[u8]) -> Result<()> {
         let mut rest = tuple;
@@ -140,7 +131,12 @@ impl Rows {
                 FieldBytes::Null if self.names[at].nullable => column.push_null(),
                 FieldBytes::Null => return Err(self.unexpected_null(at, tuple)),
                 FieldBytes::Value(bytes) => match column.push(bytes, self.policy) {
-                    Ok(nulled) => self.nulled[at] += u64::from(nulled),
+                    Ok(0) => {}
+                    Ok(values) => self.nulled.push(Nulled {
+                        row: self.in_batch,
+                        column: at,
+                        values,
+                    }),
                     Err(fault) => return Err(self.refused(fault, at, tuple)),
                 },
             }
@@ -160,7 +156,7 @@ impl Rows {
     }
 
     /// What was taken since the last batch, if anything.
-    pub(super) fn batch(&mut self) -> Result<Option<RecordBatch>> {
+    pub(super) fn batch(&mut self) -> Result<Option<Batch>> {
         if self.in_batch == 0 {
             return Ok(None);
         }
@@ -178,9 +174,10 @@ impl Rows {
             })?;
             arrays.push(array);
         }
-        let batch = RecordBatch::try_new(self.schema(), arrays)
+        let rows = RecordBatch::try_new(self.schema(), arrays)
             .or_error(ErrorKind::Bug, || "cannot make a batch of what was decoded".to_owned())?;
-        Ok(Some(batch))
+        let nulled = std::mem::take(&mut self.nulled);
+        Ok(Some(Batch { rows, nulled }))
     }
 
     fn malformed(&self, at: usize) -> Error {

@@ -60,7 +60,7 @@ fn rows_become_a_batch_and_the_next_batch_begins_empty() {
         rows.take(&tuple(&[Some(&n.to_be_bytes()), Some("häß".as_bytes())]))
             .unwrap();
         rows.take(&tuple(&[Some(&n.to_be_bytes()), None])).unwrap();
-        let batch = rows.batch().unwrap().unwrap();
+        let batch = rows.batch().unwrap().unwrap().rows;
         assert_eq!(batch.num_rows(), 2);
         assert_eq!(batch.column(0).as_primitive::<Int32Type>().value(0), n);
         assert_eq!(batch.column(1).as_string::<i32>().value(0), "häß");
@@ -97,8 +97,14 @@ fn a_value_without_counterpart_follows_the_policy_and_names_column_and_key() {
     );
     let mut rows = one_column(&Decoder::Timestamp, &ColumnType::Timestamp, OnInvalid::Null);
     rows.take(&row).unwrap();
-    assert!(rows.batch().unwrap().unwrap().column(1).is_null(0));
-    assert_eq!(rows.nulled(), BTreeMap::from([("v".to_owned(), 1)]));
+    let batch = rows.batch().unwrap().unwrap();
+    assert!(batch.rows.column(1).is_null(0));
+    let expected = Nulled {
+        row: 0,
+        column: 1,
+        values: 1,
+    };
+    assert_eq!(batch.nulled, [expected]);
 }
 
 #[test]
@@ -107,7 +113,7 @@ fn days_and_instants_begin_in_the_year_2000() {
     for days in [0i32, -10_957, 2_921_939, -730_119] {
         rows.take(&tuple(&[Some(&[0; 4]), Some(&days.to_be_bytes())])).unwrap();
     }
-    let batch = rows.batch().unwrap().unwrap();
+    let batch = rows.batch().unwrap().unwrap().rows;
     assert_eq!(
         batch.column(1).as_primitive::<Date32Type>().values(),
         &[10_957, 0, 2_932_896, -719_162]
@@ -117,7 +123,7 @@ fn days_and_instants_begin_in_the_year_2000() {
     }
     let mut rows = one_column(&Decoder::TimestampNtz, &ColumnType::TimestampNtz, OnInvalid::Fail);
     rows.take(&tuple(&[Some(&[0; 4]), Some(&0i64.to_be_bytes())])).unwrap();
-    let batch = rows.batch().unwrap().unwrap();
+    let batch = rows.batch().unwrap().unwrap().rows;
     assert_eq!(
         batch.column(1).as_primitive::<TimestampMicrosecondType>().value(0),
         946_684_800_000_000
@@ -133,7 +139,7 @@ fn a_list_keeps_null_and_empty_apart_and_refuses_more_dimensions() {
     for field in [Some(full.as_slice()), None, Some(empty.as_slice())] {
         rows.take(&tuple(&[Some(&[0; 4]), field])).unwrap();
     }
-    let batch = rows.batch().unwrap().unwrap();
+    let batch = rows.batch().unwrap().unwrap().rows;
     let lists = batch.column(1).as_list::<i32>();
     assert_eq!(
         (lists.value(0).len(), lists.is_null(1), lists.value(2).len()),
@@ -185,7 +191,7 @@ fn small_types_render_as_the_server_does() {
     ] {
         let mut rows = one_column(&decoder, &ColumnType::Text, OnInvalid::Fail);
         rows.take(&tuple(&[Some(&[0; 4]), Some(bytes)])).unwrap();
-        let batch = rows.batch().unwrap().unwrap();
+        let batch = rows.batch().unwrap().unwrap().rows;
         assert_eq!(batch.column(1).as_string::<i32>().value(0), text);
     }
 }
@@ -196,7 +202,7 @@ fn a_numeric_keeps_its_declared_decimal() {
     // 1.5: one digit before the point, 5000 after it.
     let value = [0u8, 2, 0, 0, 0, 0, 0, 1, 0, 1, 0x13, 0x88];
     rows.take(&tuple(&[Some(&[0; 4]), Some(&value)])).unwrap();
-    let batch = rows.batch().unwrap().unwrap();
+    let batch = rows.batch().unwrap().unwrap().rows;
     assert_eq!(batch.column(1).as_primitive::<Decimal128Type>().value(0), 15_000);
 }
 
