@@ -66,6 +66,9 @@ fn run_seeds(subject: setup::Subject, seeds: u64) {
     if let Some(text) = failure.into_inner().expect("no worker panics") {
         panic!("{text}");
     }
+    let rests = run_seed::RESTS.load(Ordering::Relaxed);
+    assert!(rests > 0, "no call of {seeds} seeds ran out of time");
+    println!("{subject:?}: {seeds} seeds, {rests} rests so far");
 }
 
 #[test]

@@ -1,7 +1,11 @@
 //! One seed: a random schedule of everything that can happen, then rest, then the comparison.
 
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
 use lakeward::model::job::WriteMode;
-use lakeward::model::message::{Message, Origin};
+use lakeward::model::message::{Message, Origin, TakeOver};
 use lakeward::model::run::{Reload, ReloadRange};
 use lakeward::model::watermark::Position;
 use lakeward::run::decide::Rules;
@@ -14,6 +18,12 @@ use crate::read_back;
 use crate::setup::{Setup, Subject};
 use crate::warehouse::{Pace, StatementState, Whims};
 use crate::world::{Changes, Faults, Row, Sim};
+
+/// How long a call lasts that has a deadline, in real time: enough to take what comes at once.
+const CALL: Duration = Duration::from_millis(5);
+
+/// Slices that were cut, in all seeds of this process.
+pub static RESTS: AtomicUsize = AtomicUsize::new(0);
 
 impl Setup {
     pub fn plan(&self) -> Message {
@@ -68,8 +78,8 @@ impl Setup {
             }
             0..75 if queued > 0 && in_flight < 4 => {
                 let n = pick(&self.sim, queued);
-                // Some calls have no time left: they stop after the first key and leave a rest.
-                let deadline = (pick(&self.sim, 3) == 0).then(tokio::time::Instant::now);
+                // Some calls run out of time: they stop after some key and leave a rest.
+                let deadline = (pick(&self.sim, 5) == 0).then(|| tokio::time::Instant::now() + CALL);
                 self.executor.deliver(n, &self.services.clone(), deadline);
             }
             75..79 if in_flight > 0 => {
@@ -85,6 +95,7 @@ impl Setup {
             95..97 => self.repeat_something(),
             97..98 => self.give_up(),
             98..99 if self.mode != WriteMode::Replace => self.ask_for_a_reload(),
+            99 if matches!(self.mode, WriteMode::Merge | WriteMode::InsertOnly) => self.start_again(),
             _ => {}
         }
     }
@@ -172,6 +183,30 @@ impl Setup {
             self.raw.get(&path).await.ok()?.bytes().await.ok()
         })?;
         serde_json::from_slice(&bytes).ok()
+    }
+
+    /// How many slices are rests of others.
+    fn rests(&self) -> usize {
+        let extracts = self.executor.history().iter().filter_map(|message| match message {
+            Message::Extract { run, slice } if slice.parent().is_some() => Some((run.clone(), slice.clone())),
+            _ => None,
+        });
+        extracts.collect::<BTreeSet<_>>().len()
+    }
+
+    /// A user starts the job again where it stood some time ago: by key, nothing may come of it.
+    fn start_again(&mut self) {
+        let Some(from) = self.state().and_then(|state| state.watermark.position) else {
+            return;
+        };
+        let request = format!("t{}", self.sim.world().rng.random_range(0..1_u64 << 40));
+        let message = Message::Plan {
+            job: self.services.jobs[0].name.clone(),
+            reload: None,
+            take_over: Some(TakeOver { request, from }),
+            origin: Origin::Request,
+        };
+        self.executor.send(message);
     }
 
     /// Faults stop; what is under way ends; ticks go on until nothing is left to do.
@@ -323,6 +358,7 @@ pub fn run(subject: Subject, seed: u64, rules: Rules) -> Result<(), String> {
     if let Err(why) = setup.come_to_rest() {
         return Err(format!("{why}\n{}", setup.story()));
     }
+    RESTS.fetch_add(setup.rests(), Ordering::Relaxed);
     setup.settle_statements();
     setup.compare().map_err(|why| format!("{why}\n{}", setup.story()))
 }

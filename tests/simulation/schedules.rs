@@ -14,20 +14,26 @@ use crate::setup::{Setup, Subject};
 use crate::warehouse::Pace;
 use crate::world::Changes;
 
+fn play(rules: Rules, mode: WriteMode, schedule: impl Fn(&mut Setup) -> Result<(), String>) -> Result<(), String> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .expect("threads");
+    let _inside = runtime.enter();
+    let mut setup = Setup::new(Subject::Warehouse, 1, mode, rules);
+    schedule(&mut setup)
+}
+
+/// Plays a schedule with all rules.
+fn holds(mode: WriteMode, schedule: impl Fn(&mut Setup) -> Result<(), String>) {
+    play(Rules::all(), mode, schedule).unwrap_or_else(|why| panic!("with all rules: {why}"));
+}
+
 /// Plays a schedule with all rules and without one.
 fn needs(rule: Rule, mode: WriteMode, schedule: impl Fn(&mut Setup) -> Result<(), String>) {
-    let play = |rules| {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .expect("threads");
-        let _inside = runtime.enter();
-        let mut setup = Setup::new(Subject::Warehouse, 1, mode, rules);
-        schedule(&mut setup)
-    };
-    play(Rules::all()).unwrap_or_else(|why| panic!("with all rules: {why}"));
-    let why = play(Rules::without(rule)).expect_err("the schedule must fail without its rule");
+    holds(mode, &schedule);
+    let why = play(Rules::without(rule), mode, &schedule).expect_err("the schedule must fail without its rule");
     eprintln!("without {rule:?}: {why}");
 }
 
@@ -195,6 +201,49 @@ fn starting_again_never_uses_a_name_twice() {
             take_over,
             origin: Origin::Request,
         });
+        s.come_to_rest()?;
+        s.compare()
+    });
+}
+
+/// A user starts a job again where it stands, while another call plans, reads and loads its next run: the one that puts the
+/// number down first has it, wherever the other one sleeps.
+#[test]
+fn starting_again_beside_a_run_doubles_no_row() {
+    let start_again = Message::Plan {
+        job: job_name("orders"),
+        reload: None,
+        take_over: Some(TakeOver {
+            request: "t1".into(),
+            from: Position("1".into()),
+        }),
+        origin: Origin::Request,
+    };
+    holds(WriteMode::Append, |s| {
+        s.write(1, 1);
+        s.load("orders");
+        s.write(2, 1);
+        s.begin(start_again.clone());
+        assert!(s.executor.step_until("put root/state/runs"));
+        let sleeper = s.executor.in_flight() - 1;
+        let run = s.stage("orders");
+        s.finish(&run);
+        assert!(s.executor.step_until("send copy_0"));
+        while !s.executor.step(sleeper) {}
+        s.run_on();
+        s.come_to_rest()?;
+        s.compare()
+    });
+    holds(WriteMode::Append, |s| {
+        s.write(1, 1);
+        s.load("orders");
+        s.write(2, 1);
+        s.begin(s.plan());
+        assert!(s.executor.step_until("put root/state/runs"));
+        let sleeper = s.executor.in_flight() - 1;
+        s.begin(start_again.clone());
+        s.run_on();
+        while !s.executor.step(sleeper) {}
         s.come_to_rest()?;
         s.compare()
     });

@@ -142,6 +142,7 @@ impl Setup {
             // Nothing is ever fresh: economy is off, as rule 14 allows.
             host: Host {
                 stale_after: std::time::Duration::ZERO,
+                stop_margin: std::time::Duration::ZERO,
                 ..Host::default()
             },
             rules,

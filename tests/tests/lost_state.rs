@@ -87,6 +87,38 @@ async fn lost_state_is_replaced_by_a_full_reload() {
     is_whole(&place, &project).await;
 }
 
+/// A target that is made again would hold the newest rows and no others.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs LAKEWARD_TEST_POSTGRES_URL: make test"]
+async fn a_target_that_was_dropped_is_missed_and_goes_on_when_it_is_restored() {
+    let (place, project) = loaded("lost_target").await;
+    let (table, away) = (project.folder().join("lake/events"), project.folder().join("away"));
+    let ways = [
+        "job events",
+        "restore it",
+        "lakeward abandon events",
+        "lakeward reload events --full",
+    ];
+    fs::rename(&table, &away).expect("it is there");
+    for _ in 0..2 {
+        project.run(&["run"]).refused(1, &ways);
+        assert!(!table.exists(), "nothing is made in its place");
+    }
+    fs::rename(&away, &table).expect("nothing is in its place");
+    project.run(&["run"]).done();
+    is_whole(&place, &project).await;
+
+    place.run("INSERT INTO {s}.events VALUES (70, 'after')").await;
+    fs::remove_dir_all(&table).expect("it is there");
+    project.run(&["run"]).refused(1, &ways);
+    project.run(&["abandon", "events"]).done();
+    project.run(&["reload", "events", "--full"]).done();
+    is_whole(&place, &project).await;
+    place.run("INSERT INTO {s}.events VALUES (71, 'and on')").await;
+    project.run(&["run"]).done();
+    is_whole(&place, &project).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs LAKEWARD_TEST_POSTGRES_URL: make test"]
 async fn another_state_does_not_load_a_target_beside_the_first() {

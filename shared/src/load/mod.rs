@@ -13,7 +13,7 @@ use chrono::{DateTime, Utc};
 use object_store::ObjectStore;
 use object_store::path::Path;
 
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::model::check::CheckLine;
 use crate::model::job::{JobName, WriteMode};
 use crate::model::manifest::{PartColumns, StagedFile};
@@ -134,6 +134,32 @@ impl Work<'_> {
     pub fn rows(&self) -> u64 {
         self.files.iter().map(|f| f.rows).sum()
     }
+}
+
+/// The refusal of a target that earlier runs filled and that is not there any more. The run stays open: a table that is
+/// restored goes on where it was.
+fn target_is_gone(work: &Work<'_>) -> Error {
+    let (target, job) = (&work.plan.target, &work.run.job);
+    Error::new(
+        ErrorKind::Access,
+        format!(
+            "cannot find table {target}, which earlier runs of job {job} filled: restore it and run again, or load \
+             everything again (`lakeward abandon {job}`, then `lakeward reload {job} --full`)"
+        ),
+    )
+}
+
+/// The same of one that is there and does not say any more which life feeds it, in `property`.
+fn target_forgot_us(work: &Work<'_>, property: &str) -> Error {
+    let (target, job, life) = (&work.plan.target, &work.run.job, &work.run.life);
+    Error::new(
+        ErrorKind::Access,
+        format!(
+            "cannot load into table {target}: it does not say any more that job {job} fills it, so it was replaced or \
+             altered: restore it, or, if it still holds all that was loaded, set its property {property} to {life}, or \
+             load everything again (`lakeward abandon {job}`, then `lakeward reload {job} --full`)"
+        ),
+    )
 }
 
 /// Where the parts of a run go.

@@ -77,6 +77,16 @@ pub enum RunKind {
     Reload(Reload),
 }
 
+impl RunKind {
+    /// What a user asked for, if it is a reload.
+    pub fn reload(self) -> Option<Reload> {
+        match self {
+            Self::Regular => None,
+            Self::Reload(reload) => Some(reload),
+        }
+    }
+}
+
 /// A reload that a user asked for; done once per request id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reload {
@@ -272,6 +282,9 @@ pub enum Claim {
     /// Nothing: refused.
     #[default]
     OwnOnly,
+    /// Nothing, and earlier runs of this life have filled the target, of which this one reads what came after: it must
+    /// be there and say so. One that was dropped or replaced would hold the newest rows and no others.
+    Continue,
     /// The user said `--take-over` or asked for a full reload: the target is told that this life feeds it now.
     TakeOver,
 }

@@ -101,7 +101,10 @@ async fn claim(job: &Job, reload: Option<&Reload>, state: &JobState, services: &
     if state.watermark.run == RunNumber(0) {
         refuse_foreign_target(job, state, services).await?;
     }
-    Ok(Claim::OwnOnly)
+    Ok(match state.has_loaded && state.watermark.position.is_some() {
+        true => Claim::Continue,
+        false => Claim::OwnOnly,
+    })
 }
 
 async fn compose(

@@ -16,16 +16,23 @@ mod preview;
 mod record;
 mod services;
 mod staged;
+mod take_over;
 mod tick;
+
+use std::time::Duration;
 
 pub use preview::{Preview, preview};
 pub use services::{Clock, Host, Services};
 
 use crate::error::{Error, ErrorKind, Fate, Result, Retry};
-use crate::model::message::{Delivery, Message, Outgoing};
+use crate::model::message::{Delivery, Message, Origin, Outgoing};
+use crate::model::run::RunKind;
 use crate::model::watermark::RunId;
 use crate::report::EventKind;
 use crate::state::LastRun;
+
+/// A run that is given up by one message is out of the way of the next one by then.
+const PLANNED_AGAIN_AFTER: Duration = Duration::from_secs(2);
 
 /// Does what one message asks for and returns what is to be sent, before the message is acknowledged.
 ///
@@ -68,9 +75,33 @@ async fn after_error(error: Error, message: &Message, services: &Services) -> Re
     if error.kind().retry() == Retry::Later && error.fate() == Fate::RunGoesOn {
         return Err(error);
     }
-    note_failure(&error, message, run, services).await;
     match run {
+        // Nothing that anybody has to mend: it is planned again at once.
+        Some(run) if error.fate() == Fate::RunIsLost && error.kind().retry() == Retry::Later => {
+            let reason = error.chain();
+            tracing::info!(%run, "given up and planned again: {reason}");
+            let kind = services.state.run(run).await?.map(|found| found.value.plan.kind);
+            let plan = Message::Plan {
+                job: run.job.clone(),
+                reload: kind.and_then(RunKind::reload),
+                take_over: None,
+                // Each of its slices ends so, and one plan is enough.
+                origin: Origin::Tick,
+            };
+            let abandon = Message::Abandon {
+                run: run.clone(),
+                reason,
+            };
+            Ok(vec![
+                abandon.into(),
+                Outgoing {
+                    message: plan,
+                    delay: PLANNED_AGAIN_AFTER,
+                },
+            ])
+        }
         Some(run) if error.fate() == Fate::RunIsLost => {
+            note_failure(&error, message, Some(run), services).await;
             let reason = error.chain();
             services
                 .reporter
@@ -83,7 +114,10 @@ async fn after_error(error: Error, message: &Message, services: &Services) -> Re
                 .into(),
             ])
         }
-        _ => Err(error),
+        _ => {
+            note_failure(&error, message, run, services).await;
+            Err(error)
+        }
     }
 }
 

@@ -6,15 +6,16 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::job::{Job, JobName};
 use crate::model::message::{Message, Origin, Outgoing, TakeOver};
 use crate::model::run::{LoadStatus, Reload, RunDocument};
-use crate::model::watermark::{Life, RunNumber};
+use crate::model::watermark::Life;
 use crate::report::{EventKind, Planned};
 use crate::state::{JobState, Versioned, Written};
 
 use super::Services;
-use super::decide::{PlanAction, PlanFound, Rule, plan as decide};
+use super::decide::{PlanAction, PlanFound, plan as decide};
 use super::draft::draft;
 use super::load_window;
 use super::staged::Staged;
+use super::take_over::start_again;
 
 /// A reload waits for the open run; asked again after this.
 const RELOAD_WAITS: Duration = Duration::from_secs(20);
@@ -118,33 +119,12 @@ async fn job_state(job: &Job, asked: Asked<'_>, services: &Services) -> Result<V
             }
         }
     };
-    let Some(take_over) = asked.take_over else {
-        return Ok(read);
-    };
-    if read.value.reloads_done.contains(&take_over.request) {
-        return Ok(read);
-    }
-    let next = read.value.next_run();
-    if services.state.run(&next).await?.is_some() {
-        let text = format!(
-            "cannot start job {} at another position: run {} is open: resume or abandon it",
-            job.name, next.run
-        );
-        return Err(Error::new(ErrorKind::Config, text));
-    }
-    // Starting again keeps counting: names are never used twice (rule 1). The number that is skipped was free a moment
-    // ago; whoever planned it meanwhile finds that it is not the next one.
-    let mut state = read.value.clone();
-    state.watermark.position = Some(take_over.from.clone());
-    state.watermark.run = match services.rules.hold(Rule::NumbersNeverGoBack) {
-        true => state.watermark.run.next(),
-        false => RunNumber(0),
-    };
-    state.takes_over = true;
-    state.remember_reload(take_over.request.clone());
-    match services.state.replace_job(&read, &state).await? {
-        Written::Won(v) => Ok(v),
-        Written::Lost(_) => Err(changing(job)),
+    match asked.take_over {
+        Some(asked) if !read.value.reloads_done.contains(&asked.request) => {
+            let started = start_again(job, read, asked, services).await?;
+            started.ok_or_else(|| changing(job))
+        }
+        _ => Ok(read),
     }
 }
 

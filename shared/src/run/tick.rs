@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, DurationRound, TimeDelta, Timelike, Utc};
 
-use crate::model::job::Job;
+use crate::model::job::{Job, Schedule};
 use crate::model::message::{Message, Origin, Outgoing};
 
 use super::Services;
@@ -34,7 +34,53 @@ pub(super) fn tick(slot: DateTime<Utc>, services: &Services) -> Vec<Outgoing> {
 
 fn is_due(job: &Job, slot: DateTime<Utc>) -> bool {
     let Some(schedule) = &job.schedule else { return false };
+    matches(schedule, slot)
+}
+
+fn matches(schedule: &Schedule, slot: DateTime<Utc>) -> bool {
     let local = slot.with_timezone(&schedule.timezone);
     let cron = schedule.cron.parse::<croner::Cron>();
     cron.is_ok_and(|cron| cron.is_time_matching(&local).unwrap_or(false))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn due(cron: &str, zone: &str, slot: &str) -> bool {
+        let schedule = Schedule {
+            cron: cron.to_owned(),
+            timezone: zone.parse().unwrap(),
+        };
+        matches(&schedule, slot.parse().unwrap())
+    }
+
+    #[test]
+    fn a_schedule_is_meant_in_its_own_zone_summer_and_winter() {
+        for (zone, slot, is_due) in [
+            ("UTC", "2026-07-01T06:30:00Z", true),
+            ("Europe/Berlin", "2026-07-01T04:30:00Z", true),
+            ("Europe/Berlin", "2026-12-01T05:30:00Z", true),
+            ("Europe/Berlin", "2026-12-01T04:30:00Z", false),
+            ("America/New_York", "2026-07-01T10:30:00Z", true),
+        ] {
+            assert_eq!(due("30 6 * * *", zone, slot), is_due, "{zone} {slot}");
+        }
+        assert!(!due("30 6 * * *", "UTC", "2026-07-01T06:31:00Z"));
+        assert!(due("*/5 * * * *", "UTC", "2026-07-01T06:35:00Z"));
+    }
+
+    #[test]
+    fn the_hour_that_comes_twice_and_the_one_that_never_comes() {
+        // In Berlin 02:30 came twice on 25 October 2026, and not at all on 29 March.
+        let slots = |day: &str| {
+            let at = |hour: u32| format!("{day}T{hour:02}:30:00Z");
+            (0..24)
+                .filter(|hour| due("30 2 * * *", "Europe/Berlin", &at(*hour)))
+                .count()
+        };
+        assert_eq!(slots("2026-06-01"), 1);
+        assert!(slots("2026-10-25") >= 1, "a daily job runs that day");
+        assert!(slots("2026-03-29") <= 1);
+    }
 }

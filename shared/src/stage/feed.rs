@@ -111,11 +111,7 @@ pub(super) async fn feed(
                 progress(received);
             }
             Next::Event(Some(Ok(ReadEvent::End { rows }))) => {
-                if rows != received {
-                    return Err(Error::bug(format!(
-                        "the source says it sent {rows} rows, {received} came in batches"
-                    )));
-                }
+                must_be_all(rows, received)?;
                 if let Some((_, cut)) = cut {
                     send_all(&work, cut.at_end()).await;
                 }
@@ -150,6 +146,15 @@ pub(super) async fn feed(
                 });
             }
         }
+    }
+}
+
+fn must_be_all(sent: u64, received: u64) -> Result<()> {
+    match sent == received {
+        true => Ok(()),
+        false => Err(Error::bug(format!(
+            "the source says it sent {sent} rows, {received} came in batches"
+        ))),
     }
 }
 

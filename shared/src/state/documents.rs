@@ -32,6 +32,9 @@ pub struct JobState {
     /// A user let this life take over a target that another one fed; holds until a run has claimed it.
     #[serde(default)]
     pub takes_over: bool,
+    /// A run of this life has loaded: from now on the target must be there, and say whose it is.
+    #[serde(default)]
+    pub has_loaded: bool,
     /// How the last run ended, or why the last attempt failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last: Option<LastRun>,
@@ -60,6 +63,7 @@ impl JobState {
             schema: None,
             paused: false,
             takes_over: false,
+            has_loaded: false,
             last: None,
             reload_owed: None,
             reloads_done: Vec::new(),

@@ -14,7 +14,7 @@ use super::ledger::{self, Live};
 use super::render::quote::{Object, identifier};
 use super::render::table::{add_columns, create_target, drop_not_null, drop_primary_key, set_properties, widen};
 use crate::error::{Error, ErrorKind, Result};
-use crate::load::Work;
+use crate::load::{Work, target_forgot_us, target_is_gone};
 use crate::model::job::{MissingRows, WriteMode};
 use crate::model::run::{Claim, RunPlan};
 use crate::model::table::{ColumnType, LINEAGE_RUN};
@@ -71,6 +71,9 @@ pub(super) fn create(loader: &Databricks, work: &Work<'_>, target: &Object) -> R
                 work.plan.target
             ),
         ));
+    }
+    if work.plan.claim == Claim::Continue {
+        return Err(target_is_gone(work));
     }
     let names = wanted(work.plan);
     names_are_distinct(work.plan, &names)?;
@@ -153,6 +156,7 @@ fn claim(found: &Found, work: &Work<'_>) -> Result<BTreeMap<String, String>> {
                 job = work.run.job
             ),
         )),
+        None if work.plan.claim == Claim::Continue => Err(target_forgot_us(work, &property)),
         _ => Ok(BTreeMap::from([(property, own.clone())])),
     }
 }

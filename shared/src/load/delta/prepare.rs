@@ -15,7 +15,7 @@ use super::place::{app_id, claim_property};
 use super::table::{Table, Tries, Try};
 use super::view::View;
 use crate::error::{Error, ErrorKind, Result};
-use crate::load::Work;
+use crate::load::{Work, target_forgot_us, target_is_gone};
 use crate::model::job::WriteMode;
 use crate::model::run::Claim;
 
@@ -35,6 +35,9 @@ pub(super) async fn prepare(table: &Table, work: &Work<'_>) -> Result<()> {
 
 async fn prepare_once(table: &Table, work: &Work<'_>) -> Result<Try<()>> {
     let Some(view) = table.newest().await? else {
+        if work.plan.claim == Claim::Continue {
+            return Err(target_is_gone(work));
+        }
         return create(table, work, Purpose::Load).await;
     };
     view.check_shape(&table.place.name)?;
@@ -44,8 +47,11 @@ async fn prepare_once(table: &Table, work: &Work<'_>) -> Result<Try<()>> {
         Some(last) if last > work.run.run.0 => return Err(left_behind(work, last)),
         _ => {}
     }
-    let claim = claim(&view, work)?;
     let is_placeholder = view.properties.contains_key(PLACEHOLDER);
+    if is_placeholder && work.plan.claim == Claim::Continue {
+        return Err(target_is_gone(work));
+    }
+    let claim = claim(&view, work)?;
     if is_placeholder && work.plan.mode == WriteMode::DeleteSync {
         return Err(nothing_to_sync(work));
     }
@@ -152,6 +158,7 @@ pub(super) fn claim(view: &View, work: &Work<'_>) -> Result<Option<(String, Stri
                 work.plan.target, work.run.job, work.run.job
             ),
         )),
+        None if work.plan.claim == Claim::Continue => Err(target_forgot_us(work, &property)),
         _ => Ok(Some((property, own))),
     }
 }

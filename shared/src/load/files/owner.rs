@@ -7,7 +7,7 @@ use object_store::ObjectStore;
 use object_store::path::Path;
 use serde::{Deserialize, Serialize};
 
-use super::super::{TargetTable, Work};
+use super::super::{TargetTable, Work, target_is_gone};
 use super::Files;
 use super::ledger::{self, Found};
 use crate::error::{Error, ErrorKind, Result};
@@ -41,7 +41,7 @@ pub(super) async fn claim(files: &Files, work: &Work<'_>) -> Result<()> {
     let found: Option<Found<Owner>> = ledger::read(files, &path).await?;
     let over = match found {
         Some(found) if found.value == wanted => return Ok(()),
-        Some(found) if found.value.life != run.life && plan.claim == Claim::OwnOnly => {
+        Some(found) if found.value.life != run.life && plan.claim != Claim::TakeOver => {
             return Err(Error::new(
                 ErrorKind::Config,
                 format!(
@@ -52,6 +52,7 @@ pub(super) async fn claim(files: &Files, work: &Work<'_>) -> Result<()> {
             ));
         }
         Some(found) => Some(found.version),
+        None if plan.claim == Claim::Continue => return Err(target_is_gone(work)),
         None => None,
     };
     if ledger::write(files, &path, wanted, over).await? {

@@ -516,6 +516,16 @@ async fn another_life_is_refused_until_the_plan_claims_the_table() {
 }
 
 #[tokio::test]
+async fn files_that_earlier_runs_wrote_are_missed() {
+    let files = files();
+    let mut second = Run::staged(&files, WriteMode::Append, 2, 1).await;
+    second.plan.claim = Claim::Continue;
+    let e = files.prepare(&second.work()).await.unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::Access);
+    assert!(e.to_string().contains("restore it"), "{e}");
+}
+
+#[tokio::test]
 async fn modes_that_rewrite_are_refused_with_another_destination() {
     let files = files();
     let merge = Run::staged(&files, WriteMode::Merge, 1, 1).await;

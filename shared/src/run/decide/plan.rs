@@ -66,3 +66,91 @@ pub fn plan(
     };
     (action, must_wait)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::model::run::ReloadRange;
+
+    fn run(status: &str, kind: &Value) -> RunDocument {
+        let plan = json!({
+            "kind": kind, "planned_from": null, "position_after": null, "window": {"from": null, "to": null},
+            "mode": "append", "read": {"connection": "shop", "relation": {"query": "select 1"}},
+            "schema": {"columns": []}, "slices": [], "consistency": "window", "target": "raw.orders",
+            "estimate": {"rows": 1, "bytes": 1}, "planned_at": "2026-05-01T10:00:00Z",
+        });
+        let id = json!({"job": "orders", "life": "k3f9x2ab", "run": 1});
+        serde_json::from_value(json!({"id": id, "plan": plan, "load": {"status": status, "steps": []}})).unwrap()
+    }
+
+    /// What is done with a run of that status, staged or not, fresh or not.
+    fn with(status: &str, (is_staged, is_fresh): (bool, bool), origin: Origin) -> PlanAction {
+        let run = run(status, &json!("regular"));
+        let found = PlanFound {
+            run: &run,
+            is_staged,
+            is_fresh,
+        };
+        let (action, must_wait) = plan(Rules::all(), false, &[], None, Some(found), origin);
+        assert!(!must_wait);
+        action
+    }
+
+    #[test]
+    fn a_user_goes_on_at_once_and_a_tick_leaves_alone_who_is_at_work() {
+        use Origin::{Request, Sweep, Tick};
+        use PlanAction::{Abandon, Extract, Finish, Nothing};
+        for origin in [Request, Tick, Sweep] {
+            assert_eq!(with("open", (false, false), origin), Extract);
+            assert_eq!(with("open", (true, false), origin), Finish);
+            for is_fresh in [false, true] {
+                assert_eq!(with("committed", (true, is_fresh), origin), Finish);
+                assert_eq!(with("abandoning", (false, is_fresh), origin), Abandon);
+                assert_eq!(with("abandoned", (false, is_fresh), origin), Abandon);
+            }
+        }
+        assert_eq!(with("open", (false, true), Request), Extract);
+        assert_eq!(with("open", (true, true), Request), Finish);
+        for origin in [Tick, Sweep] {
+            assert_eq!(with("open", (false, true), origin), Nothing);
+            assert_eq!(with("open", (true, true), origin), Nothing);
+        }
+    }
+
+    #[test]
+    fn a_sweep_plans_nothing_new_and_a_paused_job_a_reload_alone() {
+        let reload = Reload {
+            request: "r1".into(),
+            what: ReloadRange::Full,
+        };
+        let next = |is_paused, reload, origin| plan(Rules::all(), is_paused, &[], reload, None, origin).0;
+        assert_eq!(next(false, None, Origin::Request), PlanAction::PlanNext);
+        assert_eq!(next(false, None, Origin::Tick), PlanAction::PlanNext);
+        assert_eq!(next(false, None, Origin::Sweep), PlanAction::Nothing);
+        assert_eq!(next(true, None, Origin::Request), PlanAction::Nothing);
+        assert_eq!(next(true, Some(&reload), Origin::Request), PlanAction::PlanNext);
+    }
+
+    #[test]
+    fn a_reload_waits_for_the_open_run_and_is_done_once() {
+        let reload = Reload {
+            request: "r1".into(),
+            what: ReloadRange::Full,
+        };
+        let asked = |run: &RunDocument, done: &[String]| {
+            let found = PlanFound {
+                run,
+                is_staged: false,
+                is_fresh: false,
+            };
+            plan(Rules::all(), false, done, Some(&reload), Some(found), Origin::Request)
+        };
+        let other = run("open", &json!("regular"));
+        assert_eq!(asked(&other, &[]), (PlanAction::Extract, true));
+        let own = run("open", &json!({"reload": {"request": "r1", "what": "full"}}));
+        assert_eq!(asked(&own, &[]), (PlanAction::Extract, false));
+        assert_eq!(asked(&other, &["r1".into()]), (PlanAction::Nothing, false));
+    }
+}

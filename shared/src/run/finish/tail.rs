@@ -65,6 +65,7 @@ impl Loading<'_> {
         next.schema = Some(plan.schema.clone());
         // Only a run that asked for the target has claimed it.
         next.takes_over &= run.load.steps.is_empty();
+        next.has_loaded |= !run.load.steps.is_empty();
         if let RunKind::Reload(reload) = &plan.kind {
             next.remember_reload(reload.request.clone());
             if next.reload_owed.as_ref() == Some(reload) {

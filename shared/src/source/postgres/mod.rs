@@ -137,7 +137,11 @@ impl Source for Postgres {
     }
 
     async fn read(&self, request: &ReadRequest<'_>) -> Result<BatchStream> {
-        read::start(&self.connector, request).await
+        let holds_snapshot = match &request.plan.read.snapshot {
+            Some(name) => self.snapshots.lock().await.contains_key(name),
+            None => false,
+        };
+        read::start(&self.connector, request, holds_snapshot).await
     }
 
     async fn release(&self, read: &ReadSpec) {

@@ -37,11 +37,17 @@ const PATIENCE: Duration = Duration::from_millis(5);
 const BUFFER_BYTES_KEPT: usize = 4 << 20;
 
 /// Starts to read a slice.
-pub(super) async fn start(connector: &Arc<Connector>, request: &ReadRequest<'_>) -> Result<BatchStream> {
+///
+/// `holds_snapshot`: the snapshot of the plan, if it has one, is held open by this process.
+pub(super) async fn start(
+    connector: &Arc<Connector>,
+    request: &ReadRequest<'_>,
+    holds_snapshot: bool,
+) -> Result<BatchStream> {
     let plan = request.plan;
     let doing = format!("cannot read {} (connection {})", plan.read.relation, connector.name);
     let session = connector.open(&request.label).await?;
-    begin(&session, connector, plan).await?;
+    begin(&session, connector, plan, holds_snapshot).await?;
     let (columns, decoders) = verified(&session, plan).await?;
     let condition = quote::condition(&plan.read, &plan.window, &request.slice.bounds)?;
     let order = match request.order {
@@ -93,7 +99,7 @@ pub(super) async fn start(connector: &Arc<Connector>, request: &ReadRequest<'_>)
     })
 }
 
-async fn begin(session: &Session, connector: &Connector, plan: &RunPlan) -> Result<()> {
+async fn begin(session: &Session, connector: &Connector, plan: &RunPlan, holds_snapshot: bool) -> Result<()> {
     let limits = Limits {
         statement: connector.config.read_timeout,
         idle: Idle::Bounded,
@@ -107,8 +113,13 @@ async fn begin(session: &Session, connector: &Connector, plan: &RunPlan) -> Resu
         .run(&import, "read under the snapshot of the plan")
         .await
         .map_err(|e| {
+            if holds_snapshot {
+                let text = "cannot read under the snapshot of the plan, which is held open";
+                return Error::new(e.kind(), text).because(e).run_is_lost();
+            }
+            // Nothing is wrong with anything: another plan has another snapshot.
             let text = "cannot read under the snapshot of the plan: the process that held it open has ended";
-            Error::new(e.kind(), text).because(e).run_is_lost()
+            Error::new(ErrorKind::SourceBusy, text).because(e).run_is_lost()
         })
 }
 

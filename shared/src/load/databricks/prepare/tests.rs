@@ -71,6 +71,9 @@ fn a_table_of_another_life_is_refused_until_the_user_takes_it_over() {
     plan.claim = Claim::OwnOnly;
     found.properties.remove("lakeward.job.orders");
     assert_eq!(changed(&found, &plan).unwrap(), [claim]);
+    // A table that earlier runs filled has said so.
+    plan.claim = Claim::Continue;
+    assert!(refused(&found, &plan).contains("does not say any more"));
 }
 
 #[test]

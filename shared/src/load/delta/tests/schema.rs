@@ -1,7 +1,7 @@
 //! Columns that change, and who may feed a table.
 
 use super::*;
-use crate::error::ErrorKind;
+use crate::error::{ErrorKind, Fate};
 use crate::model::run::{Reload, ReloadRange};
 
 fn full_reload() -> RunPlan {
@@ -189,6 +189,36 @@ async fn another_life_is_refused_until_the_user_says_so() {
         world.loader.describe(&plan.target).await.unwrap().unwrap().fed_by.len(),
         2
     );
+}
+
+#[tokio::test]
+async fn a_table_that_earlier_runs_filled_is_not_made_again() {
+    let world = World::new();
+    let mut plan = plan(WriteMode::Append);
+    plan.claim = Claim::Continue;
+    for _ in 0..2 {
+        let error = world
+            .load(&run("orders", 2), &plan, &[rows(&[(2, "b")])])
+            .await
+            .unwrap_err();
+        assert_eq!((error.kind(), error.fate()), (ErrorKind::Access, Fate::RunGoesOn));
+        assert!(error.to_string().contains("restore it"), "{error}");
+    }
+    assert!(world.loader.describe(&plan.target).await.unwrap().is_none());
+    // Nor when a run was given up meanwhile, which leaves a table that only says so.
+    let given_up = run("orders", 2);
+    world.loader.shut_out(&work(&given_up, &plan, &[])).await.unwrap();
+    let error = world
+        .load(&run("orders", 3), &plan, &[rows(&[(2, "b")])])
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("restore it"), "{error}");
+    plan.claim = Claim::TakeOver;
+    world
+        .load(&run("orders", 3), &plan, &[rows(&[(1, "a"), (2, "b")])])
+        .await
+        .unwrap();
+    assert_eq!(world.rows(&plan).await, ["1|a", "2|b"]);
 }
 
 #[tokio::test]
