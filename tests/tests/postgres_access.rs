@@ -1,13 +1,16 @@
 //! Who may come in and what is said when somebody may not: every failure names its remedy.
 
 use std::io::Write;
+use std::sync::Arc;
 
 use lakeward::config::TlsMode;
 use lakeward::error::ErrorKind;
 use lakeward::model::check::Verdict;
 use lakeward::model::job::Relation;
-use lakeward::source::Source;
-use lakeward_tests::postgres::{Place, job, plan};
+use lakeward::secrets::{FileSecrets, SecretText};
+use lakeward::source::postgres::Postgres;
+use lakeward::source::{ReadOrder, Source};
+use lakeward_tests::postgres::{Place, column, job, plan, read_slice, saved};
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs LAKEWARD_TEST_POSTGRES_URL: make test"]
@@ -31,6 +34,57 @@ async fn a_login_that_fails_says_what_to_do() {
     assert!(text.contains("name is not known"), "{text}");
     let text = told(&|c| c.port = 1, &server.password).await;
     assert!(text.contains("nothing listens there"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs LAKEWARD_TEST_POSTGRES_URL: make test"]
+async fn a_password_that_changes_during_a_run_is_found_by_the_next_session() {
+    let place = Place::new("rotation").await;
+    place
+        .run(
+            "CREATE TABLE {s}.t (id int PRIMARY KEY); INSERT INTO {s}.t VALUES (1), (2);
+             DROP ROLE IF EXISTS t_rotation_reader; CREATE ROLE t_rotation_reader LOGIN PASSWORD 'word-of-monday';
+             GRANT USAGE ON SCHEMA {s} TO t_rotation_reader; GRANT SELECT ON {s}.t TO t_rotation_reader",
+        )
+        .await;
+    let folder = tempfile::tempdir().unwrap();
+    let word = |word: &str| std::fs::write(folder.path().join("word"), format!("{word}\n")).unwrap();
+    word("word-of-monday");
+    let mut config = place.server.config();
+    config.username = SecretText("t_rotation_reader".into());
+    config.password = Some(SecretText("${file:word}".into()));
+    let source = Postgres::new("shop", &config, vec![Arc::new(FileSecrets::new(folder.path()))]).unwrap();
+    let run = saved(&plan(&source, &place.job("t"), None).await.unwrap());
+    let rows = async || -> lakeward::error::Result<usize> {
+        let (batches, _) = read_slice(&source, &run, &run.slices[0], ReadOrder::Any).await?;
+        Ok(column(&batches, "id").len())
+    };
+    assert_eq!(rows().await.unwrap(), 2);
+
+    place
+        .run("ALTER ROLE t_rotation_reader PASSWORD 'word-of-tuesday'")
+        .await;
+    let e = rows().await.unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::Access, "{e:?}");
+    assert!(
+        e.chain().contains("cannot connect to shop") && e.chain().contains("refused the password"),
+        "{}",
+        e.chain()
+    );
+    assert!(!e.chain().contains("word-of-monday"), "{}", e.chain());
+    word("word-of-tuesday");
+    assert_eq!(rows().await.unwrap(), 2);
+
+    std::fs::remove_file(folder.path().join("word")).unwrap();
+    let e = rows().await.unwrap_err();
+    assert!(
+        e.chain().contains("cannot read the password of [connections.shop]") && e.chain().contains("${file:word}"),
+        "{}",
+        e.chain()
+    );
+    place
+        .run("DROP OWNED BY t_rotation_reader; DROP ROLE t_rotation_reader")
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
