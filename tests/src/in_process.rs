@@ -16,7 +16,7 @@ use lakeward::model::watermark::RunId;
 use lakeward::report::Reporter;
 use lakeward::run::decide::Rules;
 use lakeward::run::{Clock, Host, Services, handle};
-use lakeward::secrets::{EnvSecrets, Providers, resolve};
+use lakeward::secrets::{EnvSecrets, Providers};
 use lakeward::source::Sources;
 use lakeward::source::postgres::Postgres;
 use lakeward::stage::{StageLimits, Stager};
@@ -60,10 +60,7 @@ impl InProcess {
         let mut sources = Sources::new();
         for (name, connection) in &config.connections {
             let Connection::Postgres(postgres) = connection;
-            let username = resolve(&postgres.username, &secrets).await.expect("a user");
-            let password = postgres.password.as_ref().expect("it has a password");
-            let password = resolve(password, &secrets).await.expect("a password");
-            let source = Postgres::new(name, postgres, username, Some(password)).expect("a source");
+            let source = Postgres::new(name, postgres, secrets.clone()).expect("a source");
             sources.insert(name.clone(), Arc::new(source));
         }
         let (staging, ids) = (opened().await, Ids::random());

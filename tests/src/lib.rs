@@ -5,6 +5,7 @@
 pub mod both_sides;
 pub mod command;
 pub mod counting_proxy;
+pub mod cut_proxy;
 pub mod double;
 pub mod in_process;
 pub mod postgres;

@@ -1,13 +1,16 @@
 //! Who may come in and what is said when somebody may not: every failure names its remedy.
 
 use std::io::Write;
+use std::sync::Arc;
 
 use lakeward::config::TlsMode;
 use lakeward::error::ErrorKind;
 use lakeward::model::check::Verdict;
 use lakeward::model::job::Relation;
-use lakeward::source::Source;
-use lakeward_tests::postgres::{Place, job, plan};
+use lakeward::secrets::{FileSecrets, SecretText};
+use lakeward::source::postgres::Postgres;
+use lakeward::source::{ReadOrder, Source};
+use lakeward_tests::postgres::{Place, column, job, plan, read, read_slice, saved};
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs LAKEWARD_TEST_POSTGRES_URL: make test"]
@@ -31,6 +34,57 @@ async fn a_login_that_fails_says_what_to_do() {
     assert!(text.contains("name is not known"), "{text}");
     let text = told(&|c| c.port = 1, &server.password).await;
     assert!(text.contains("nothing listens there"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs LAKEWARD_TEST_POSTGRES_URL: make test"]
+async fn a_password_that_changes_during_a_run_is_found_by_the_next_session() {
+    let place = Place::new("rotation").await;
+    place
+        .run(
+            "CREATE TABLE {s}.t (id int PRIMARY KEY); INSERT INTO {s}.t VALUES (1), (2);
+             DROP ROLE IF EXISTS t_rotation_reader; CREATE ROLE t_rotation_reader LOGIN PASSWORD 'word-of-monday';
+             GRANT USAGE ON SCHEMA {s} TO t_rotation_reader; GRANT SELECT ON {s}.t TO t_rotation_reader",
+        )
+        .await;
+    let folder = tempfile::tempdir().unwrap();
+    let word = |word: &str| std::fs::write(folder.path().join("word"), format!("{word}\n")).unwrap();
+    word("word-of-monday");
+    let mut config = place.server.config();
+    config.username = SecretText("t_rotation_reader".into());
+    config.password = Some(SecretText("${file:word}".into()));
+    let source = Postgres::new("shop", &config, vec![Arc::new(FileSecrets::new(folder.path()))]).unwrap();
+    let run = saved(&plan(&source, &place.job("t"), None).await.unwrap());
+    let rows = async || -> lakeward::error::Result<usize> {
+        let (batches, _) = read_slice(&source, &run, &run.slices[0], ReadOrder::Any).await?;
+        Ok(column(&batches, "id").len())
+    };
+    assert_eq!(rows().await.unwrap(), 2);
+
+    place
+        .run("ALTER ROLE t_rotation_reader PASSWORD 'word-of-tuesday'")
+        .await;
+    let e = rows().await.unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::Access, "{e:?}");
+    assert!(
+        e.chain().contains("cannot connect to shop") && e.chain().contains("refused the password"),
+        "{}",
+        e.chain()
+    );
+    assert!(!e.chain().contains("word-of-monday"), "{}", e.chain());
+    word("word-of-tuesday");
+    assert_eq!(rows().await.unwrap(), 2);
+
+    std::fs::remove_file(folder.path().join("word")).unwrap();
+    let e = rows().await.unwrap_err();
+    assert!(
+        e.chain().contains("cannot read the password of [connections.shop]") && e.chain().contains("${file:word}"),
+        "{}",
+        e.chain()
+    );
+    place
+        .run("DROP OWNED BY t_rotation_reader; DROP ROLE t_rotation_reader")
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -181,6 +235,106 @@ async fn what_is_spelled_wrong_is_the_users_to_mend() {
         "{}",
         e.chain()
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs LAKEWARD_TEST_POSTGRES_URL: make test"]
+async fn a_statement_that_takes_too_long_names_the_key_that_allows_for_more() {
+    let place = Place::new("slow").await;
+    // The greatest value of the cursor, which a plan asks for, takes two seconds, and so does the read.
+    place
+        .run(
+            "CREATE TABLE {s}.t (id int PRIMARY KEY); INSERT INTO {s}.t SELECT n FROM generate_series(1, 40) n;
+             CREATE FUNCTION {s}.slowly(n int) RETURNS int LANGUAGE plpgsql VOLATILE
+               AS $$ BEGIN PERFORM pg_catalog.pg_sleep(0.05); RETURN n; END $$;
+             CREATE VIEW {s}.v AS SELECT {s}.slowly(id) AS id FROM {s}.t",
+        )
+        .await;
+    let (server, limit) = (&place.server, std::time::Duration::from_millis(700));
+    let mut config = server.config();
+    config.statement_timeout = limit;
+    let source = server.source_of(&config, &server.user, &server.password);
+    let mut job = place.job("v");
+    job.cursor = Some("id".into());
+    let e = plan(&source, &job, None).await.unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::SourceBusy, "{e:?}");
+    for text in [
+        "cannot plan job orders",
+        "connection shop",
+        "raise",
+        "statement_timeout",
+    ] {
+        assert!(e.chain().contains(text), "{}", e.chain());
+    }
+    // No statement of this plan asks for rows.
+    job.cursor = None;
+    let planned = plan(&source, &job, None).await.unwrap();
+    assert_eq!(column(&read(&source, &planned).await.unwrap(), "id").len(), 40);
+
+    config.read_timeout = Some(limit);
+    let source = server.source_of(&config, &server.user, &server.password);
+    let e = read(&source, &planned).await.unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::SourceBusy, "{e:?}");
+    for text in ["cannot read t_slow.v", "connection shop", "raise", "read_timeout"] {
+        assert!(e.chain().contains(text), "{}", e.chain());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs LAKEWARD_TEST_POSTGRES_URL: make test"]
+async fn what_shadows_a_name_in_the_roles_search_path_is_not_met() {
+    let place = Place::new("shadow").await;
+    let drop_role = "DO $$ BEGIN IF EXISTS (SELECT FROM pg_roles WHERE rolname = 't_shadow_reader') THEN
+        DROP OWNED BY t_shadow_reader; DROP ROLE t_shadow_reader; END IF; END $$";
+    // Two tables of each name. In the first schema of the path the clock stands still, nothing equals anything, no
+    // time is above another, and the greatest of all is long ago.
+    place
+        .run(&format!(
+            "{drop_role}; CREATE ROLE t_shadow_reader LOGIN PASSWORD 'shadow';
+             DROP TABLE IF EXISTS public.shadowed; CREATE TABLE public.shadowed (id int PRIMARY KEY, at timestamptz NOT NULL);
+             INSERT INTO public.shadowed SELECT n, pg_catalog.now() - interval '1 day' FROM generate_series(1, 3) n;
+             CREATE TABLE {{s}}.shadowed (id text, at text); INSERT INTO {{s}}.shadowed VALUES ('wrong', 'wrong');
+             CREATE FUNCTION {{s}}.now() RETURNS timestamptz LANGUAGE sql AS $$ SELECT '2000-01-01'::pg_catalog.timestamptz $$;
+             CREATE FUNCTION {{s}}.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS $$ SELECT '2000-01-01'::pg_catalog.timestamptz $$;
+             CREATE FUNCTION {{s}}.max(timestamptz) RETURNS timestamptz LANGUAGE sql AS $$ SELECT '2000-01-01'::pg_catalog.timestamptz $$;
+             CREATE FUNCTION {{s}}.never(int, int) RETURNS bool LANGUAGE sql AS 'SELECT false';
+             CREATE FUNCTION {{s}}.never(timestamptz, timestamptz) RETURNS bool LANGUAGE sql AS 'SELECT false';
+             CREATE FUNCTION {{s}}.never(oid, oid) RETURNS bool LANGUAGE sql AS 'SELECT false';
+             CREATE FUNCTION {{s}}.never(name, text) RETURNS bool LANGUAGE sql AS 'SELECT false';
+             CREATE OPERATOR {{s}}.= (LEFTARG = int, RIGHTARG = int, FUNCTION = {{s}}.never);
+             CREATE OPERATOR {{s}}.= (LEFTARG = oid, RIGHTARG = oid, FUNCTION = {{s}}.never);
+             CREATE OPERATOR {{s}}.= (LEFTARG = name, RIGHTARG = text, FUNCTION = {{s}}.never);
+             CREATE OPERATOR {{s}}.> (LEFTARG = timestamptz, RIGHTARG = timestamptz, FUNCTION = {{s}}.never);
+             CREATE OPERATOR {{s}}.<= (LEFTARG = timestamptz, RIGHTARG = timestamptz, FUNCTION = {{s}}.never);
+             CREATE DOMAIN {{s}}.timestamptz AS pg_catalog.int4; CREATE DOMAIN {{s}}.text AS pg_catalog.int4;
+             GRANT USAGE ON SCHEMA {{s}} TO t_shadow_reader; GRANT SELECT ON {{s}}.shadowed, public.shadowed TO t_shadow_reader;
+             GRANT pg_monitor TO t_shadow_reader;
+             ALTER ROLE t_shadow_reader SET search_path = {{s}}, pg_catalog, public"
+        ))
+        .await;
+    let source = place
+        .server
+        .source_of(&place.server.config(), "t_shadow_reader", "shadow");
+    let mut job = job(Relation::Table {
+        schema: None,
+        name: "shadowed".into(),
+    });
+    (job.cursor, job.filter) = (Some("at".into()), Some("id = 1 OR id = 3".into()));
+    job.start = Some("2001-01-01".into());
+    let planned = plan(&source, &job, None).await.unwrap();
+    assert_eq!(planned.schema.key, ["id"]);
+    let mut found = column(&read(&source, &planned).await.unwrap(), "id");
+    found.sort();
+    assert_eq!(found, [Some("1".to_owned()), Some("3".to_owned())]);
+    let tables = source.discover().await.unwrap();
+    assert!(
+        tables
+            .iter()
+            .any(|t| (t.schema.as_str(), t.name.as_str()) == ("public", "shadowed"))
+    );
+    let lines = source.check().await;
+    assert!(lines.iter().all(|l| !matches!(l.verdict, Verdict::Bad(_))), "{lines:?}");
+    place.run(&format!("{drop_role}; DROP TABLE public.shadowed")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

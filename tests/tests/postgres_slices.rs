@@ -1,11 +1,11 @@
 //! The slices of a read hold every row once, however the keys are distributed; a rest goes on where its parent stopped.
 
 use arrow::array::RecordBatch;
-use lakeward::model::job::{ConsistencyWish, Job};
-use lakeward::model::run::{Consistency, SliceBounds};
+use lakeward::model::job::{ConsistencyWish, Job, Relation};
+use lakeward::model::run::{Consistency, Slice, SliceBounds};
 use lakeward::source::postgres::Postgres;
 use lakeward::source::{ReadOrder, SLICES_MAX, Source, SourcePlan};
-use lakeward_tests::postgres::{Place, column, plan, plan_with, read, read_slice, saved};
+use lakeward_tests::postgres::{Place, column, job, plan, plan_with, read, read_slice, saved};
 
 /// Plans with small slices and reads them all; the rows by their `id` are those of the table, each once.
 async fn union_is_the_table(place: &Place, source: &Postgres, job: &Job, slices_min: usize) -> SourcePlan {
@@ -19,7 +19,7 @@ async fn union_is_the_table(place: &Place, source: &Postgres, job: &Job, slices_
     assert!(planned.slices.len() <= SLICES_MAX);
     let mut found = column(&read(source, &planned).await.expect("rows"), "id");
     found.sort();
-    let lakeward::model::job::Relation::Table { name, .. } = &job.relation else {
+    let Relation::Table { name, .. } = &job.relation else {
         panic!("a table")
     };
     let mut expected = place.texts(&format!("SELECT id::text FROM {{s}}.{name}")).await;
@@ -132,6 +132,66 @@ async fn a_rest_goes_on_behind_the_last_value_of_its_parent() {
         .collect();
     ids.sort_unstable();
     assert_eq!(ids, (0..10_050).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs LAKEWARD_TEST_POSTGRES_URL: make test"]
+async fn a_key_whose_equal_values_may_differ_in_bytes_cuts_no_read() {
+    let place = Place::new("equals").await;
+    place
+        .run(
+            "CREATE DOMAIN {s}.code AS char(4);
+             CREATE TABLE {s}.t (loose bpchar, padded char(4), named {s}.code, plain text, pad text, id int);
+             INSERT INTO {s}.t SELECT 'k' || n / 8 || repeat(' ', n % 4), 'k' || n / 8, 'k' || n / 8, 'k' || n / 8, repeat('x', 200), n
+               FROM generate_series(0, 399) n;
+             ANALYZE {s}.t",
+        )
+        .await;
+    let source = place.server.source();
+    let table = |key: &str| {
+        let mut job = place.job("t");
+        (job.primary_key, job.slice_bytes) = (Some(vec![key.to_owned()]), 10_000);
+        job
+    };
+    // `> 'k1'` is not true of 'k1 ', so a rest would skip it.
+    let planned = union_is_the_table(&place, &source, &table("loose"), 1).await;
+    assert_eq!((planned.slices.len(), planned.read.slice_key), (1, None));
+    assert_eq!(planned.consistency, Consistency::Snapshot);
+
+    for key in ["padded", "named", "plain"] {
+        let planned = union_is_the_table(&place, &source, &table(key), 2).await;
+        assert_eq!(planned.consistency, Consistency::PerKey, "{key}");
+        let run = saved(&planned);
+        let whole = Slice {
+            id: run.slices[0].id.clone(),
+            bounds: SliceBounds::All,
+        };
+        let (batches, _) = read_slice(&source, &run, &whole, ReadOrder::BySliceKey).await.unwrap();
+        let keys = column(&batches, key);
+        let last = keys[199].clone().unwrap();
+        // As the stager cuts: by bytes.
+        let until = keys.iter().rposition(|k| k.as_ref() == Some(&last)).unwrap() + 1;
+        let rest = Slice {
+            id: whole.id.rest(),
+            bounds: whole.bounds.rest(last),
+        };
+        let (rest, _) = read_slice(&source, &run, &rest, ReadOrder::BySliceKey).await.unwrap();
+        let mut ids = column(&batches, "id")[..until].to_vec();
+        ids.extend(column(&rest, "id"));
+        let mut ids: Vec<i32> = ids.into_iter().map(|id| id.unwrap().parse().unwrap()).collect();
+        ids.sort_unstable();
+        assert_eq!(ids, (0..400).collect::<Vec<_>>(), "{key}");
+    }
+
+    // By what a column of a query is compared, no description tells. Whole numbers need none.
+    for (key, is_cut) in [("plain", false), ("padded", false), ("id", true)] {
+        let query = format!("SELECT plain, padded, id FROM {}.t", place.schema);
+        let mut job = job(Relation::Query(query));
+        job.primary_key = Some(vec![key.to_owned()]);
+        let planned = plan(&source, &job, None).await.unwrap();
+        assert_eq!(planned.read.slice_key.is_some(), is_cut, "{key}");
+        assert_eq!(column(&read(&source, &planned).await.unwrap(), "id").len(), 400);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

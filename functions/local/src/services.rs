@@ -137,12 +137,12 @@ pub async fn source(name: &str, connection: &Connection, secrets: &Providers) ->
         let context = format!("cannot read the {key} of [connections.{name}]");
         move |e: Error| e.while_doing(context)
     };
-    let username = resolve(&postgres.username, secrets).await.map_err(doing("username"))?;
-    let password = match &postgres.password {
-        Some(password) => Some(resolve(password, secrets).await.map_err(doing("password"))?),
-        None => None,
-    };
-    Ok(Arc::new(Postgres::new(name, postgres, username, password)?))
+    // The source resolves them again for each session. A reference that leads nowhere is told before anything is done.
+    resolve(&postgres.username, secrets).await.map_err(doing("username"))?;
+    if let Some(password) = &postgres.password {
+        resolve(password, secrets).await.map_err(doing("password"))?;
+    }
+    Ok(Arc::new(Postgres::new(name, postgres, secrets.clone())?))
 }
 
 /// Asks the catalogs for what `table = "schema.*"` stands for. Views are not copied unasked.

@@ -157,7 +157,8 @@ pub struct Cursor {
     pub source_type: String,
 }
 
-/// The column that cuts a table into slices.
+/// The column that cuts a table into slices. Values of it that the source takes for equal are equal in bytes: a rest
+/// begins after a value, and the stager tells values apart by their bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SliceKey {
     /// By source name.

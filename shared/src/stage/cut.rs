@@ -3,7 +3,8 @@
 //! Rows of the newest value are held back, for more of them may come. A value with more rows than fit into memory is
 //! written all the same, into parts of its own that are dropped if time runs out within it. It refuses to cut inside a
 //! group of equal keys (the rest begins *after* a value, so the group's other rows would be read by nobody), and to
-//! read on when rows do not come in the order that this relies on.
+//! read on when rows do not come in the order that this relies on. What is equal is told by bytes: a source plans no
+//! slice key whose values it takes for equal while their bytes differ.
 
 use std::cmp::Ordering;
 

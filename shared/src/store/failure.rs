@@ -38,6 +38,12 @@ fn meaning(error: &StoreError) -> (ErrorKind, &'static str) {
             io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
                 return (ErrorKind::Access, "writing is not allowed; let this user write there");
             }
+            io::ErrorKind::ConnectionRefused | io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
+                return (
+                    ErrorKind::StorageBusy,
+                    "nothing answers there; check that the store is up, its endpoint, and the network",
+                );
+            }
             io::ErrorKind::NotADirectory | io::ErrorKind::InvalidFilename => {
                 return (ErrorKind::Config, "the folder's name cannot be used; choose another");
             }
@@ -73,7 +79,7 @@ fn meaning(error: &StoreError) -> (ErrorKind, &'static str) {
     }
 }
 
-/// The operating system's word on it, if the store is a folder.
+/// The operating system's word on it: of a folder, or of a socket.
 fn io_kind(error: &StoreError) -> Option<io::ErrorKind> {
     let mut next: Option<&(dyn StdError + 'static)> = error.source();
     while let Some(cause) = next {
@@ -90,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_full_disk_is_nobodys_fault_and_a_closed_one_the_users() {
+    fn a_full_disk_and_a_store_that_is_down_are_nobodys_fault_and_a_closed_one_is_the_users() {
         let generic = |kind| StoreError::Generic {
             store: "folder",
             source: Box::new(io::Error::from(kind)),
@@ -103,5 +109,8 @@ mod tests {
         );
         let closed = failure(generic(io::ErrorKind::PermissionDenied), "folder /data", "write part p");
         assert_eq!(closed.kind(), ErrorKind::Access);
+        let down = failure(generic(io::ErrorKind::ConnectionRefused), "az://lake", "write part p");
+        assert_eq!(down.kind(), ErrorKind::StorageBusy);
+        assert!(down.to_string().contains("nothing answers there"), "{down}");
     }
 }

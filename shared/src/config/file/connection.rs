@@ -32,7 +32,8 @@ pub(in super::super) struct PostgresFile {
     /// The role to connect as. It needs CONNECT and SELECT; with `pg_monitor` cursors need no `lag`.
     #[schemars(extend("x-value" = "reference", "examples" = ["reader"]))]
     pub username: String,
-    /// Its password: a reference such as `${env:SHOP_PASSWORD}` or `${file:/run/secrets/shop}`.
+    /// Its password: a reference such as `${env:SHOP_PASSWORD}` or `${file:/run/secrets/shop}`. It is resolved for each
+    /// session anew: a token that a file holds may be renewed during a run.
     #[schemars(extend("x-value" = "secret", "examples" = ["${env:SHOP_PASSWORD}"]))]
     pub password: Option<String>,
     /// How far the server must prove who it is.

@@ -20,7 +20,8 @@ pub(super) struct SourceColumn {
     pub(super) source_type: SourceType,
     pub(super) not_null: bool,
     pub(super) comment: Option<String>,
-    /// Whether `>` and `=` agree on what is the same text.
+    /// Whether texts that are equal to the server are equal in bytes, as far as its collation decides; of a query's
+    /// columns nobody says.
     pub(super) deterministic: bool,
 }
 
@@ -97,7 +98,8 @@ pub(super) async fn columns(session: &Session, relation: &Relation) -> Result<Ve
             source_type,
             not_null: false,
             comment: None,
-            deterministic: true,
+            // A description does not name collations: only the catalog of a table does.
+            deterministic: false,
         });
     }
     Ok(columns)

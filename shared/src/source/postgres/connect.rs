@@ -1,7 +1,8 @@
 //! From a configuration to a session: name, socket, TLS, login, and a permit that bounds how many there are.
 //!
-//! It refuses to try again (the caller's message is delivered again) and to keep sessions for later: a function that
-//! sleeps must hold nothing in the source. Every failure here names its remedy.
+//! It refuses to try again (the caller's message is delivered again), to keep sessions for later (a function that
+//! sleeps must hold nothing in the source), and to keep a password: one that is a token lives for minutes, and a run
+//! for hours. Every failure here names its remedy.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -21,7 +22,7 @@ use super::sqlstate::failed;
 use super::tls;
 use crate::config::{PostgresConnection, TlsMode};
 use crate::error::{Error, ErrorKind, OrError, Result};
-use crate::secrets::Secret;
+use crate::secrets::{Providers, Secret, SecretText, resolve};
 
 /// Load balancers of the clouds forget a silent connection after four minutes; a sort on the server is longer silent.
 const KEEPALIVE_IDLE: Duration = Duration::from_mins(1);
@@ -36,7 +37,7 @@ pub(super) struct Connector {
     /// The connection's name in the configuration, for texts.
     pub(super) name: String,
     pub(super) config: PostgresConnection,
-    login: tokio_postgres::Config,
+    secrets: Providers,
     tls: OnceCell<Option<MakeRustlsConnect>>,
     permits: Arc<Semaphore>,
 }
@@ -51,20 +52,11 @@ impl fmt::Debug for Connector {
 }
 
 impl Connector {
-    pub(super) fn new(name: &str, config: &PostgresConnection, username: &Secret, password: Option<&Secret>) -> Self {
-        let mut login = tokio_postgres::Config::new();
-        login.user(username.reveal()).dbname(&config.database);
-        if let Some(password) = password {
-            login.password(password.reveal());
-        }
-        login.ssl_mode(match config.tls {
-            TlsMode::Disable => SslMode::Disable,
-            TlsMode::VerifyFull | TlsMode::VerifyCa | TlsMode::Require => SslMode::Require,
-        });
+    pub(super) fn new(name: &str, config: &PostgresConnection, secrets: Providers) -> Self {
         Self {
             name: name.to_owned(),
             config: config.clone(),
-            login,
+            secrets,
             tls: OnceCell::new(),
             permits: Arc::new(Semaphore::new(config.max_connections.max(1))),
         }
@@ -76,15 +68,39 @@ impl Connector {
             .acquire_owned()
             .await
             .or_error(ErrorKind::Bug, || "cannot wait for a connection".to_owned())?;
+        // After the wait: what was resolved before it may have expired meanwhile.
+        let login = self.login(label).await?;
         let stream = self.socket().await?;
-        let mut login = self.login.clone();
-        login.application_name(label);
         let entered = self.enter(&login, stream);
         // Between the socket and the login a server can fall silent too.
         let (client, gate, task) = tokio::time::timeout(self.config.connect_timeout, entered)
             .await
             .map_err(|_| self.unreachable("the server does not answer within connect_timeout"))??;
         Ok(Session::new(client, gate, task, permit, self.name.clone()))
+    }
+
+    /// Who comes in, and with which word: as its references stand now.
+    async fn login(&self, label: &str) -> Result<tokio_postgres::Config> {
+        let mut login = tokio_postgres::Config::new();
+        let username = self.secret("username", &self.config.username).await?;
+        if username.reveal().is_empty() {
+            let text = format!("cannot connect to {}: its username is empty: check username", self.name);
+            return Err(Error::new(ErrorKind::Config, text));
+        }
+        login.user(username.reveal()).dbname(&self.config.database);
+        if let Some(password) = &self.config.password {
+            login.password(self.secret("password", password).await?.reveal());
+        }
+        login.application_name(label).ssl_mode(match self.config.tls {
+            TlsMode::Disable => SslMode::Disable,
+            TlsMode::VerifyFull | TlsMode::VerifyCa | TlsMode::Require => SslMode::Require,
+        });
+        Ok(login)
+    }
+
+    async fn secret(&self, key: &str, text: &SecretText) -> Result<Secret> {
+        let resolved = resolve(text, &self.secrets).await;
+        resolved.map_err(|e| e.while_doing(format!("cannot read the {key} of [connections.{}]", self.name)))
     }
 
     async fn enter(

@@ -45,7 +45,7 @@ use crate::model::batch::BatchStream;
 use crate::model::check::CheckLine;
 use crate::model::job::JobName;
 use crate::model::run::ReadSpec;
-use crate::secrets::Secret;
+use crate::secrets::Providers;
 
 /// One PostgreSQL database as a source. Versions 13 to 18.
 pub struct Postgres {
@@ -63,23 +63,15 @@ impl fmt::Debug for Postgres {
 }
 
 impl Postgres {
-    /// A source that connects when it is asked something. `connection_name` is for texts; no IO happens here.
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "whoever resolved a secret has no use for it afterwards"
-    )]
-    pub fn new(
-        connection_name: &str,
-        config: &PostgresConnection,
-        username: Secret,
-        password: Option<Secret>,
-    ) -> Result<Self> {
-        if config.host.is_empty() || config.database.is_empty() || username.reveal().is_empty() {
+    /// A source that connects when it is asked something. `connection_name` is for texts; no IO happens here. Username
+    /// and password are resolved by `secrets` for each session anew.
+    pub fn new(connection_name: &str, config: &PostgresConnection, secrets: Providers) -> Result<Self> {
+        if config.host.is_empty() || config.database.is_empty() || config.username.0.is_empty() {
             let text =
                 format!("cannot use connection {connection_name}: host, database and username must not be empty");
             return Err(Error::new(ErrorKind::Config, text));
         }
-        let connector = Arc::new(Connector::new(connection_name, config, &username, password.as_ref()));
+        let connector = Arc::new(Connector::new(connection_name, config, secrets));
         Ok(Self {
             connector,
             snapshots: Mutex::default(),

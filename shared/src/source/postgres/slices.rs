@@ -55,7 +55,8 @@ pub(super) fn find_key(relation: &Described, schema: &TableSchema, cursor: Optio
         })
 }
 
-/// Types whose order is total and whose text reads back as the same value.
+/// Types whose order is total, whose text reads back as the same value, and whose equal values are equal in bytes: a
+/// rest begins `>` the last complete value, and whatever differs from that only in bytes would be read by nobody.
 fn is_usable(column: &SourceColumn) -> bool {
     let SourceType {
         builtin,
@@ -68,7 +69,9 @@ fn is_usable(column: &SourceColumn) -> bool {
     }
     match builtin.as_str() {
         "int2" | "int4" | "int8" | "date" | "timestamp" | "timestamptz" | "uuid" => true,
-        "text" | "varchar" | "bpchar" => column.deterministic,
+        "text" | "varchar" => column.deterministic,
+        // Blanks at the end do not count in a comparison. Those of a declared length are all padded to it.
+        "bpchar" => column.deterministic && *modifier >= 0,
         "numeric" => numeric_modifier(*modifier).is_some_and(|(_, scale)| scale == 0),
         _ => false,
     }
@@ -310,6 +313,42 @@ mod tests {
                 share: *share,
             })
             .collect()
+    }
+
+    fn usable(builtin: &str, modifier: i32, deterministic: bool) -> bool {
+        is_usable(&SourceColumn {
+            name: "k".into(),
+            source_type: SourceType {
+                declared: builtin.into(),
+                builtin: builtin.into(),
+                modifier,
+                shape: Shape::Plain,
+            },
+            not_null: true,
+            comment: None,
+            deterministic,
+        })
+    }
+
+    #[test]
+    fn values_that_are_equal_to_the_server_alone_are_no_key() {
+        for text in ["text", "varchar"] {
+            assert!(usable(text, -1, true));
+            assert!(
+                !usable(text, -1, false),
+                "{text} by a collation that is not deterministic, or of a query"
+            );
+        }
+        // character(8), and blanks that nobody pads.
+        assert!(usable("bpchar", 12, true));
+        assert!(!usable("bpchar", 12, false));
+        assert!(!usable("bpchar", -1, true));
+        // numeric(9,0), numeric(9,2), and one whose 1 and 1.0 are equal.
+        assert!(usable("numeric", (9 << 16) + 4, false));
+        assert!(!usable("numeric", ((9 << 16) | 2) + 4, false));
+        assert!(!usable("numeric", -1, false));
+        assert!(usable("int8", -1, false));
+        assert!(!usable("float8", -1, false));
     }
 
     #[test]

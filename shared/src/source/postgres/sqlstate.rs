@@ -32,7 +32,10 @@ fn remedy(code: &str) -> &'static str {
         "42P01" | "3F000" => ": check the name; the search path is empty, so every name in SQL needs its schema",
         "42703" => ": check the column's name",
         "42883" => ": functions outside pg_catalog need their schema, because the search path is empty",
-        "57014" => ": the statement was cancelled, by a timeout or by an administrator",
+        "57014" => {
+            ": the statement was cancelled; unless an administrator did it, raise the connection's statement_timeout \
+             (what a plan asks) or read_timeout (a read)"
+        }
         "55P03" => ": another session holds a lock on the table",
         "53300" => ": the server has no free connection; lower max_connections or raise the server's",
         "40001" => ": on a standby, raise max_standby_streaming_delay or set hot_standby_feedback",
