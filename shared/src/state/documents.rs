@@ -27,9 +27,6 @@ pub struct JobState {
     /// with which nothing is compared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schema: Option<TableSchema>,
-    /// Plans nothing until a user resumes it.
-    #[serde(default)]
-    pub paused: bool,
     /// A user let this life take over a target that another one fed; holds until a run has claimed it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub takes_over: bool,
@@ -59,7 +56,6 @@ impl JobState {
                 run: RunNumber(0),
             },
             schema: None,
-            paused: false,
             takes_over: false,
             last: None,
             reload_owed: None,
