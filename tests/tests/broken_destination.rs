@@ -1,6 +1,7 @@
 //! A destination that is full, closed, or no folder at all: told once, nothing lost, and the next run goes on.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -33,15 +34,25 @@ async fn goes_on(place: &Place, project: &Project) {
 struct Mount(PathBuf);
 
 impl Mount {
-    /// A test that cannot be made fails: passed over in silence it would look like one that passed.
-    fn new(folder: &Path, size: &str) -> Self {
+    /// `None` where this user may not mount: then the test is skipped and says so. Where skipping would look like
+    /// passing (`.ci/run` sets `LAKEWARD_TEST_STRICT`), it fails.
+    fn new(test: &str, folder: &Path, size: &str) -> Option<Self> {
         fs::create_dir_all(folder).expect("a folder");
-        let mounted = mount(&["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"], folder);
+        if mount(&["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"], folder) {
+            return Some(Self(folder.to_owned()));
+        }
+        let is_strict = std::env::var("LAKEWARD_TEST_STRICT").is_ok_and(|value| value == "1");
         assert!(
-            mounted,
-            "cannot mount a small file system: run this as root, or leave it out by --skip a_full_store --skip a_store_that_takes"
+            !is_strict,
+            "cannot mount a small file system: run this as root, or without LAKEWARD_TEST_STRICT"
         );
-        Self(folder.to_owned())
+        // Past the harness, which keeps what a test that passes prints.
+        let said = writeln!(
+            std::io::stderr(),
+            "SKIPPED {test}: mounting a small file system needs root"
+        );
+        said.expect("standard error takes a line");
+        None
     }
 
     fn change(&self, options: &str) {
@@ -70,7 +81,9 @@ fn mount(arguments: &[&str], folder: &Path) -> bool {
 #[ignore = "needs LAKEWARD_TEST_POSTGRES_URL: make test"]
 async fn a_full_store_is_tried_for_a_while_and_goes_on_when_there_is_room() {
     let (place, project) = place_and_project("full_store").await;
-    let mount = Mount::new(&project.folder().join("lake"), "512k");
+    let Some(mount) = Mount::new("a full store", &project.folder().join("lake"), "512k") else {
+        return;
+    };
     project.run(&["run"]).refused(1, &["job t", "no space is left"]);
     mount.change("size=64m");
     goes_on(&place, &project).await;
@@ -81,7 +94,9 @@ async fn a_full_store_is_tried_for_a_while_and_goes_on_when_there_is_room() {
 #[ignore = "needs LAKEWARD_TEST_POSTGRES_URL: make test"]
 async fn a_store_that_takes_no_writes_is_the_users_to_mend() {
     let (place, project) = place_and_project("closed_store").await;
-    let mount = Mount::new(&project.folder().join("lake"), "64m");
+    let Some(mount) = Mount::new("a store that takes no writes", &project.folder().join("lake"), "64m") else {
+        return;
+    };
     mount.change("ro");
     project.run(&["run"]).refused(1, &["job t", "writing is not allowed"]);
     mount.change("rw");

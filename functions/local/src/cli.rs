@@ -86,7 +86,7 @@ pub enum Command {
     Runs(RunsArgs),
     /// Everything about one run.
     Show(RunIdArgs),
-    /// Go on with an unfinished run, and with a job that is paused.
+    /// Go on with an unfinished run.
     Resume(ResumeArgs),
     /// Give an unfinished run up: its rows are taken out, and the next run reads the same window again.
     Abandon(AbandonArgs),

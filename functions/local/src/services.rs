@@ -1,20 +1,30 @@
 //! From a configuration to what a call needs: stores opened, sources and the loader made, wildcards turned into jobs.
+//!
+//! What a feature leaves out of the binary is refused here, by the feature's name.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+#[cfg(any(feature = "delta", feature = "files"))]
+use lakeward::config::StoreConfig;
 use lakeward::config::{self, CatalogTable, Config, Connection, Destination};
 use lakeward::error::{Error, ErrorKind, Result};
 use lakeward::load::Loader;
+#[cfg(feature = "databricks")]
 use lakeward::load::databricks::{Databricks, HostIdentity, Pauses, Surroundings};
+#[cfg(feature = "delta")]
 use lakeward::load::delta::Delta;
+#[cfg(feature = "files")]
 use lakeward::load::files::Files;
 use lakeward::model::ids::Ids;
 use lakeward::model::job::{Job, JobName};
 use lakeward::report::Reporter;
 use lakeward::run::{Clock, Host, Services};
-use lakeward::secrets::{EnvSecrets, FileSecrets, Providers, resolve};
+#[cfg(feature = "postgres")]
+use lakeward::secrets::resolve;
+use lakeward::secrets::{EnvSecrets, FileSecrets, Providers};
+#[cfg(feature = "postgres")]
 use lakeward::source::postgres::Postgres;
 use lakeward::source::{Source, Sources, TableInfo};
 use lakeward::stage::{StageLimits, Stager};
@@ -95,19 +105,18 @@ pub async fn open(loaded: Loaded, reporter: Reporter) -> Result<Services, Failur
 
 /// The destination's loader.
 pub async fn loader(config: &Config, secrets: &Providers) -> Result<Arc<dyn Loader>> {
-    let open = async |store| {
-        let opened = store::open(store, secrets).await;
-        opened.map_err(|e| e.while_doing("cannot open the destination's store"))
-    };
     Ok(match &config.destination {
+        #[cfg(feature = "delta")]
         Destination::Delta(store) => {
-            let OpenStore { store, root } = open(store).await?;
+            let OpenStore { store, root } = open_destination(store, secrets).await?;
             Arc::new(Delta::new(store, root))
         }
+        #[cfg(feature = "files")]
         Destination::Files { store, layout } => {
-            let OpenStore { store, root } = open(store).await?;
+            let OpenStore { store, root } = open_destination(store, secrets).await?;
             Arc::new(Files::new(store, root, layout)?)
         }
+        #[cfg(feature = "databricks")]
         Destination::Databricks(databricks) => {
             let surroundings = Surroundings {
                 secrets: secrets.clone(),
@@ -118,7 +127,30 @@ pub async fn loader(config: &Config, secrets: &Providers) -> Result<Arc<dyn Load
             let opened = staging(config, secrets).await?;
             Arc::new(Databricks::new(databricks, &config.staging, opened, surroundings)?)
         }
+        #[cfg(not(all(feature = "delta", feature = "files", feature = "databricks")))]
+        left_out => {
+            let feature = match left_out {
+                Destination::Delta(_) => "delta",
+                Destination::Files { .. } => "files",
+                Destination::Databricks(_) => "databricks",
+            };
+            return Err(not_in_this_binary("load into [destination]", feature));
+        }
     })
+}
+
+#[cfg(any(feature = "delta", feature = "files"))]
+async fn open_destination(store: &StoreConfig, secrets: &Providers) -> Result<OpenStore> {
+    let opened = store::open(store, secrets).await;
+    opened.map_err(|e| e.while_doing("cannot open the destination's store"))
+}
+
+#[cfg(not(all(feature = "delta", feature = "files", feature = "databricks", feature = "postgres")))]
+fn not_in_this_binary(doing: &str, feature: &str) -> Error {
+    Error::new(
+        ErrorKind::Config,
+        format!("cannot {doing}: this binary was built without '{feature}'; build with --features {feature}"),
+    )
 }
 
 /// A source for each connection; nothing is asked of them yet.
@@ -131,6 +163,14 @@ pub async fn sources(config: &Config, secrets: &Providers) -> Result<Sources> {
 }
 
 /// The source of one connection.
+#[cfg(not(feature = "postgres"))]
+#[expect(clippy::unused_async, reason = "the same signature as with the feature")]
+pub async fn source(name: &str, _connection: &Connection, _secrets: &Providers) -> Result<Arc<dyn Source>> {
+    Err(not_in_this_binary(&format!("read [connections.{name}]"), "postgres"))
+}
+
+/// The source of one connection.
+#[cfg(feature = "postgres")]
 pub async fn source(name: &str, connection: &Connection, secrets: &Providers) -> Result<Arc<dyn Source>> {
     let Connection::Postgres(postgres) = connection;
     let doing = |key: &str| {

@@ -153,6 +153,7 @@ impl FromStr for ColumnType {
 
 /// One column of a planned table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "WrittenColumn", into = "WrittenColumn")]
 pub struct Column {
     /// Its name in the target.
     pub name: String,
@@ -161,13 +162,59 @@ pub struct Column {
     /// Its declared type in the source, canonical, with modifiers: `numeric(18,4)`, `character varying(20)[]`.
     pub source_type: String,
     /// What it is in the target.
-    #[serde(rename = "type")]
     pub column_type: ColumnType,
     /// Whether the source may hold NULL here.
     pub nullable: bool,
     /// The source's comment.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
+}
+
+/// A column as documents have it: what goes without saying is left out, because a job's document carries every column
+/// and is read by every run.
+#[derive(Serialize, Deserialize)]
+struct WrittenColumn {
+    name: String,
+    /// Left out where the source calls it the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    source_name: Option<String>,
+    source_type: String,
+    #[serde(rename = "type")]
+    column_type: ColumnType,
+    /// Left out where it is true, as it is for most.
+    #[serde(default = "yes", skip_serializing_if = "Clone::clone")]
+    nullable: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    comment: Option<String>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl From<WrittenColumn> for Column {
+    fn from(written: WrittenColumn) -> Self {
+        Self {
+            source_name: written.source_name.unwrap_or_else(|| written.name.clone()),
+            name: written.name,
+            source_type: written.source_type,
+            column_type: written.column_type,
+            nullable: written.nullable,
+            comment: written.comment,
+        }
+    }
+}
+
+impl From<Column> for WrittenColumn {
+    fn from(column: Column) -> Self {
+        Self {
+            source_name: Some(column.source_name).filter(|source| *source != column.name),
+            name: column.name,
+            source_type: column.source_type,
+            column_type: column.column_type,
+            nullable: column.nullable,
+            comment: column.comment,
+        }
+    }
 }
 
 /// What a table looks like, in the target's names.
@@ -191,6 +238,15 @@ impl TableSchema {
             .iter()
             .map(|c| Field::new(&c.name, c.column_type.arrow(), c.nullable));
         Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+    }
+
+    /// How columns were mapped, without what people wrote about them: all that a later plan compares with.
+    #[must_use]
+    pub fn mapping(&self) -> Self {
+        let mut mapping = self.clone();
+        mapping.comment = None;
+        mapping.columns.iter_mut().for_each(|column| column.comment = None);
+        mapping
     }
 
     /// The column of a target name.

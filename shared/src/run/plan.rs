@@ -48,10 +48,8 @@ pub(super) async fn plan(name: &JobName, asked: Asked<'_>, services: &Services) 
         is_staged: staged.missing.is_empty(),
         is_fresh: is_fresh(run, &staged, services),
     });
-    let is_paused = state.value.paused;
     let (action, must_wait) = decide(
         services.rules,
-        is_paused,
         &state.value.reloads_done,
         asked.reload,
         found,

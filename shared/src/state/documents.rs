@@ -23,14 +23,12 @@ pub struct JobState {
     pub life: Life,
     /// How far it has been loaded.
     pub watermark: Watermark,
-    /// How the columns were mapped at the last run, so that an upgrade of ours never changes a type.
+    /// How the columns were mapped at the last run, so that an upgrade of ours never changes a type. Without comments,
+    /// with which nothing is compared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schema: Option<TableSchema>,
-    /// Plans nothing until a user resumes it.
-    #[serde(default)]
-    pub paused: bool,
     /// A user let this life take over a target that another one fed; holds until a run has claimed it.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub takes_over: bool,
     /// A run of this life has loaded: from now on the target must be there, and say whose it is.
     #[serde(default)]
@@ -61,7 +59,6 @@ impl JobState {
                 run: RunNumber(0),
             },
             schema: None,
-            paused: false,
             takes_over: false,
             has_loaded: false,
             last: None,
@@ -191,4 +188,159 @@ pub struct StageSummary {
     pub bytes: u64,
     /// Wall time of all slices together.
     pub duration_ms: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Envelope, FORMAT, text};
+    use super::*;
+    use crate::model::table::{Column, ColumnType};
+
+    /// The store bills by the request, but every run reads this document, and people open it.
+    const JOB_BYTES_MAX: usize = 4096;
+
+    /// As a job looks that has run for long: mixed types, a name of 14 characters each, every fourth column mandatory.
+    fn job(columns: usize) -> JobState {
+        let types = [
+            ("bigint", ColumnType::Int64),
+            ("character varying(40)", ColumnType::Text),
+            ("numeric(18,4)", ColumnType::Decimal(18, 4)),
+            ("timestamp with time zone", ColumnType::Timestamp),
+            ("boolean", ColumnType::Boolean),
+            ("text", ColumnType::Text),
+            ("date", ColumnType::Date),
+            ("jsonb", ColumnType::Text),
+        ];
+        let column = |at: usize| {
+            let (source_type, column_type) = types[at % types.len()].clone();
+            let name = format!("column_name_{at:02}");
+            Column {
+                source_name: name.clone(),
+                name,
+                source_type: source_type.into(),
+                column_type,
+                nullable: !at.is_multiple_of(4),
+                comment: Some("what the column is for, in a sentence that somebody wrote in the source".into()),
+            }
+        };
+        let schema = TableSchema {
+            columns: (0..columns).map(column).collect(),
+            key: vec!["column_name_00".into()],
+            comment: Some("what the table is for".into()),
+        };
+        let position = Position("2025-05-01 09:58:12.123456+00".into());
+        let mut state = JobState::begin(
+            JobName::parse("public.orders").unwrap(),
+            Life("k3f9x2ab".into()),
+            Some(position),
+        );
+        state.watermark.run = RunNumber(35_040);
+        state.schema = Some(schema.mapping());
+        state.last = Some(LastRun {
+            run: RunNumber(35_040),
+            at: "2025-05-01T10:00:07.123456Z".parse().unwrap(),
+            rows: 12_345_678,
+            error: None,
+        });
+        for nth in 0..4 {
+            state.remember_abandoned(RunNumber(35_000 + nth));
+            state.remember_reload(format!("{nth}xq0m3f9k2tz"));
+        }
+        state
+    }
+
+    fn bytes(state: &JobState) -> usize {
+        let envelope = Envelope {
+            format: FORMAT,
+            written_by: "7xq0m3f9k2tz".to_owned(),
+            value: state,
+        };
+        text::of(&envelope).unwrap().len()
+    }
+
+    #[test]
+    fn a_job_of_forty_columns_is_small() {
+        let sizes = [0, 16, 40, 100].map(|columns| (columns, bytes(&job(columns))));
+        let [_, _, (_, forty), (_, hundred)] = sizes;
+        assert!(forty <= JOB_BYTES_MAX, "{sizes:?}");
+        // What the pages say of wide tables.
+        assert!(
+            (JOB_BYTES_MAX..=2 * JOB_BYTES_MAX + 512).contains(&hundred),
+            "{sizes:?}"
+        );
+    }
+
+    #[test]
+    fn what_is_left_out_comes_back() {
+        let mut state = job(16);
+        let columns = &mut state.schema.as_mut().unwrap().columns;
+        columns[3].source_name = "Column Name".into();
+        columns[4].comment = Some("kept where a document has one".into());
+        let read: JobState = serde_json::from_slice(&text::of(&state).unwrap()).unwrap();
+        assert_eq!(read, state);
+    }
+
+    /// By versions that wrote every key of a column, and a key that no version has set.
+    #[test]
+    fn a_document_with_every_key_written_out_is_read() {
+        let text = r#"{
+          "format": 1,
+          "written_by": "7xq0m3f9k2tz",
+          "job": "orders",
+          "life": "k3f9x2ab",
+          "watermark": {
+            "position": "2025-05-01 09:58:12.25+00",
+            "run": 42
+          },
+          "schema": {
+            "columns": [
+              {
+                "name": "id",
+                "source_name": "id",
+                "source_type": "bigint",
+                "type": "int64",
+                "nullable": false
+              },
+              {
+                "name": "total",
+                "source_name": "Total",
+                "source_type": "numeric(18,4)",
+                "type": {
+                  "decimal": [
+                    18,
+                    4
+                  ]
+                },
+                "nullable": true,
+                "comment": "gross"
+              }
+            ],
+            "key": [
+              "id"
+            ]
+          },
+          "paused": false,
+          "takes_over": false,
+          "last": {
+            "run": 42,
+            "at": "2025-05-01T10:00:07Z",
+            "rows": 1250
+          },
+          "abandoned": [
+            40
+          ]
+        }"#;
+        let read: Envelope<JobState> = serde_json::from_str(text).unwrap();
+        let state = read.value;
+        assert_eq!((state.watermark.run, state.takes_over), (RunNumber(42), false));
+        assert_eq!(state.abandoned, [RunNumber(40)]);
+        let schema = state.schema.unwrap();
+        let [id, total] = schema.columns.as_slice() else {
+            panic!("{schema:?}")
+        };
+        assert_eq!((id.source_name.as_str(), id.nullable), ("id", false));
+        assert_eq!((total.source_name.as_str(), total.nullable), ("Total", true));
+        assert_eq!(total.column_type, ColumnType::Decimal(18, 4));
+        assert_eq!(total.comment.as_deref(), Some("gross"));
+    }
 }

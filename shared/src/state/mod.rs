@@ -1,11 +1,13 @@
 //! The documents on the staging store, and the only two ways to write one: create if absent, replace if unchanged.
 //!
-//! It refuses to decide anything: that is `run::decide`. A document is JSON that people can read without the tool.
+//! It refuses to decide anything: that is `run::decide`. A document is JSON that people can read without the tool
+//! (`text` lays it out).
 //! Every write carries a fresh `written_by`, so that a writer whose answer was lost can tell by reading whether it won
 //! (`store::document` says how).
 
 mod documents;
 mod paths;
+mod text;
 
 use std::fmt;
 use std::sync::Arc;
@@ -245,8 +247,8 @@ impl StateStore {
             written_by: self.ids.long(),
             value,
         };
-        let text = serde_json::to_vec_pretty(&envelope).or_error(ErrorKind::Bug, || format!("cannot write {path}"))?;
-        Ok(text.into())
+        let body = text::of(&envelope).or_error(ErrorKind::Bug, || format!("cannot write {path}"))?;
+        Ok(body.into())
     }
 
     fn outcome<T: DeserializeOwned + Clone>(path: &Path, value: &T, written: document::Written) -> Result<Written<T>> {

@@ -1,8 +1,7 @@
-//! `lakeward resume`: goes on with a run that is not finished; a paused job goes on as well.
+//! `lakeward resume`: goes on with a run that is not finished.
 
 use lakeward::model::message::{Message, Origin};
 use lakeward::report::Reporter;
-use lakeward::state::Written;
 
 use crate::cli::{Global, ResumeArgs};
 use crate::failure::{Exit, Failure};
@@ -20,21 +19,10 @@ pub async fn resume(args: &ResumeArgs, global: &Global) -> Result<Exit, Failure>
             job.next_run()
         )));
     }
-    if id.life != job.life || (id.run <= job.watermark.run && !job.paused) {
+    if id.life != job.life || id.run <= job.watermark.run {
         return Err(Failure::wrong(format!(
             "cannot resume run {id}: it has ended; lakeward show tells how"
         )));
-    }
-    // Until nobody is in the way; a job that is not paused needs nothing.
-    loop {
-        let Some(read) = services.state.job(&id.job).await? else {
-            break;
-        };
-        let mut next = read.value.clone();
-        next.paused = false;
-        if !read.value.paused || matches!(services.state.replace_job(&read, &next).await?, Written::Won(_)) {
-            break;
-        }
     }
     let plan = Message::Plan {
         job: id.job,

@@ -93,7 +93,6 @@ fn table(all: &[Status<'_>]) -> String {
 
 fn now(status: &Status<'_>) -> String {
     let error = status.state.as_ref().and_then(|s| s.last.as_ref()?.error.as_ref());
-    let is_paused = status.state.as_ref().is_some_and(|s| s.paused);
     match (&status.state, &status.open_run, error) {
         (None, ..) => "never run".to_owned(),
         (_, Some(open), None) => format!(
@@ -102,7 +101,6 @@ fn now(status: &Status<'_>) -> String {
         ),
         (_, Some(open), Some(error)) => format!("run {} open, failed: {error}", open.run),
         (_, None, Some(error)) => format!("failed: {error}"),
-        _ if is_paused => "paused".to_owned(),
         _ => "up to date".to_owned(),
     }
 }

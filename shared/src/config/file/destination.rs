@@ -12,7 +12,9 @@ use super::databricks::DatabricksFile;
 pub(in super::super) enum DestinationFile {
     /// A folder of Delta tables: the target `raw.orders` becomes the table `<folder>/raw/orders`.
     Delta(DeltaFile),
-    /// Plain Parquet files in folders. Only for jobs that append or replace.
+    /// Plain Parquet files in folders. Only for jobs that append or replace. Whoever globs them also sees files of a run
+    /// that is not complete; the ledger in `_lakeward`, beside them, says which runs are (docs/quickstart.md has a
+    /// query).
     Files(FilesFile),
     /// Unity Catalog tables of Databricks: the target `orders` becomes `<catalog>.<schema>.orders`.
     Databricks(DatabricksFile),

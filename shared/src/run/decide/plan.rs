@@ -21,7 +21,7 @@ pub struct PlanFound<'a> {
 pub enum PlanAction {
     /// Ask the source and save the plan.
     PlanNext,
-    /// Nothing: paused, done, or in good hands.
+    /// Nothing: done, or in good hands.
     Nothing,
     /// Send what is not sealed.
     Extract,
@@ -35,7 +35,6 @@ pub enum PlanAction {
 /// open, so it must be sent again.
 pub fn plan(
     rules: Rules,
-    is_paused: bool,
     reloads_done: &[String],
     reload: Option<&Reload>,
     found: Option<PlanFound<'_>>,
@@ -45,15 +44,12 @@ pub fn plan(
         return (PlanAction::Nothing, false);
     }
     let Some(found) = found else {
-        let rests = origin == Origin::Sweep || (is_paused && reload.is_none());
-        return (
-            if rests {
-                PlanAction::Nothing
-            } else {
-                PlanAction::PlanNext
-            },
-            false,
-        );
+        // A sweep plans nothing new.
+        let action = match origin {
+            Origin::Sweep => PlanAction::Nothing,
+            _ => PlanAction::PlanNext,
+        };
+        return (action, false);
     };
     let must_wait = reload.is_some_and(|r| found.run.plan.kind != RunKind::Reload(r.clone()));
     let action = match found.run.load.status {

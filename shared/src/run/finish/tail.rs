@@ -62,7 +62,7 @@ impl Loading<'_> {
         let mut next = self.job.value.clone();
         next.watermark.position.clone_from(&plan.position_after);
         next.watermark.run = id.run;
-        next.schema = Some(plan.schema.clone());
+        next.schema = Some(plan.schema.mapping());
         // Only a run that asked for the target has claimed it.
         next.takes_over &= run.load.steps.is_empty();
         next.has_loaded |= !run.load.steps.is_empty();
