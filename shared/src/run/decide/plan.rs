@@ -89,7 +89,7 @@ mod tests {
             is_staged,
             is_fresh,
         };
-        let (action, must_wait) = plan(Rules::all(), false, &[], None, Some(found), origin);
+        let (action, must_wait) = plan(Rules::all(), &[], None, Some(found), origin);
         assert!(!must_wait);
         action
     }
@@ -116,17 +116,11 @@ mod tests {
     }
 
     #[test]
-    fn a_sweep_plans_nothing_new_and_a_paused_job_a_reload_alone() {
-        let reload = Reload {
-            request: "r1".into(),
-            what: ReloadRange::Full,
-        };
-        let next = |is_paused, reload, origin| plan(Rules::all(), is_paused, &[], reload, None, origin).0;
-        assert_eq!(next(false, None, Origin::Request), PlanAction::PlanNext);
-        assert_eq!(next(false, None, Origin::Tick), PlanAction::PlanNext);
-        assert_eq!(next(false, None, Origin::Sweep), PlanAction::Nothing);
-        assert_eq!(next(true, None, Origin::Request), PlanAction::Nothing);
-        assert_eq!(next(true, Some(&reload), Origin::Request), PlanAction::PlanNext);
+    fn a_sweep_plans_nothing_new() {
+        let next = |origin| plan(Rules::all(), &[], None, None, origin).0;
+        assert_eq!(next(Origin::Request), PlanAction::PlanNext);
+        assert_eq!(next(Origin::Tick), PlanAction::PlanNext);
+        assert_eq!(next(Origin::Sweep), PlanAction::Nothing);
     }
 
     #[test]
@@ -141,7 +135,7 @@ mod tests {
                 is_staged: false,
                 is_fresh: false,
             };
-            plan(Rules::all(), false, done, Some(&reload), Some(found), Origin::Request)
+            plan(Rules::all(), done, Some(&reload), Some(found), Origin::Request)
         };
         let other = run("open", &json!("regular"));
         assert_eq!(asked(&other, &[]), (PlanAction::Extract, true));
