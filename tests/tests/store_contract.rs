@@ -13,7 +13,7 @@ use lakeward::config::{StoreAuth, StoreConfig};
 use lakeward::error::ErrorKind;
 use lakeward::secrets::{Providers, SecretText};
 use lakeward::store::document::{self, Written};
-use lakeward::store::{LocalStore, OpenStore, open, probe, probe_once};
+use lakeward::store::{LocalStore, OpenStore, open, probe, probe_destination_once, probe_once};
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{
@@ -343,6 +343,42 @@ async fn the_probe_accepts_it_and_leaves_a_marker(subject: Subject) {
     assert_eq!(document::read(store, &marker).await.unwrap().unwrap().body, first.body);
 }
 
+/// The marker of a destination in another store lies with the state, and is for that store only.
+async fn a_destination_apart_is_probed_once_and_its_marker_lies_with_the_state(subject: Subject) {
+    let Subject { store, root, _dir } = subject;
+    let destination = OpenStore { store, root };
+    let state = memory().await;
+    let state = OpenStore {
+        store: state.store,
+        root: state.root,
+    };
+    probe_destination_once(&state, &destination, "s3 b at h:1")
+        .await
+        .unwrap();
+    let in_destination = destination.store.list(Some(&destination.root)).count().await;
+    assert_eq!(in_destination, 0, "it cleans up behind itself");
+    let folder = state.root.clone().join("state");
+    let marker = folder.clone().join("probe-s3-b-at-h-1.json");
+    let first = document::read(state.store.as_ref(), &marker).await.unwrap().unwrap();
+
+    // A store that keeps nothing would be found out, if it were asked.
+    let closed = OpenStore {
+        store: Arc::new(object_store::local::LocalFileSystem::new()),
+        root: Path::from("proc/nothing/is/written/here"),
+    };
+    probe_destination_once(&state, &closed, "s3 b at h:1").await.unwrap();
+    let second = document::read(state.store.as_ref(), &marker).await.unwrap().unwrap();
+    assert_eq!(first.version.e_tag, second.version.e_tag, "the second call only reads");
+    probe_destination_once(&state, &closed, "s3 b at h:2")
+        .await
+        .unwrap_err();
+    assert_eq!(
+        state.store.list(Some(&folder)).count().await,
+        1,
+        "no marker of what failed"
+    );
+}
+
 macro_rules! contract {
     ($($promise:ident),* $(,)?) => {
         $(mod $promise {
@@ -373,6 +409,7 @@ contract!(
     a_copy_is_created_once,
     an_upload_in_chunks_appears_when_it_is_complete,
     the_probe_accepts_it_and_leaves_a_marker,
+    a_destination_apart_is_probed_once_and_its_marker_lies_with_the_state,
 );
 
 #[tokio::test]
