@@ -63,6 +63,11 @@ pub trait Loader: Send + Sync + fmt::Debug {
         Ok(())
     }
 
+    /// What it takes to let a column become wider in place. Pure.
+    fn widening(&self) -> Widening {
+        Widening::ByContract
+    }
+
     /// Where the parts of a run are written, and what they must carry. Pure.
     fn staging(&self, run: &RunId, target: &TableName) -> Result<StagingPlace>;
 
@@ -165,6 +170,15 @@ pub enum Reply {
     Running(String),
     /// It ended without effect, or its fate is unknown: it may be sent again.
     SendAgain(String),
+}
+
+/// What a user must say before a column of the target becomes wider in place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Widening {
+    /// That types may evolve, or `type_widening`.
+    ByContract,
+    /// `type_widening` and nothing less: readers that are no warehouse's may refuse the table from then on.
+    ByKeyOnly,
 }
 
 /// What may be cleaned.
