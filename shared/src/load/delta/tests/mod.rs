@@ -27,6 +27,7 @@ use crate::model::watermark::{Life, RunId, RunNumber};
 
 mod faults;
 mod figures;
+mod foreign;
 mod keyed;
 mod model;
 mod modes;
