@@ -21,6 +21,8 @@ use crate::model::run::{Outcome, RunPlan, Step};
 use crate::model::table::{TableName, TableSchema};
 use crate::model::watermark::{Life, RunId, RunNumber};
 
+#[cfg(test)]
+mod gate;
 pub(crate) mod window;
 
 #[cfg(feature = "databricks")]

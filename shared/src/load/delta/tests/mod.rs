@@ -32,6 +32,7 @@ mod keyed;
 mod model;
 mod modes;
 mod schema;
+mod stops;
 mod upkeep;
 
 /// One store and a loader on it.
