@@ -13,12 +13,16 @@ use lakeward::config::{StoreAuth, StoreConfig};
 use lakeward::error::ErrorKind;
 use lakeward::secrets::{Providers, SecretText};
 use lakeward::store::document::{self, Written};
-use lakeward::store::{LocalStore, OpenStore, open, probe, probe_destination_once, probe_once};
+use lakeward::store::{LocalStore, OpenStore, open, probe, probe_once};
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{
     Error as StoreError, ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, UpdateVersion,
 };
+
+mod store_support;
+
+use store_support::*;
 
 /// A store, a folder of this test's own in it, and what it must not outlive.
 struct Subject {
@@ -343,42 +347,6 @@ async fn the_probe_accepts_it_and_leaves_a_marker(subject: Subject) {
     assert_eq!(document::read(store, &marker).await.unwrap().unwrap().body, first.body);
 }
 
-/// The marker of a destination in another store lies with the state, and is for that store only.
-async fn a_destination_apart_is_probed_once_and_its_marker_lies_with_the_state(subject: Subject) {
-    let Subject { store, root, _dir } = subject;
-    let destination = OpenStore { store, root };
-    let state = memory().await;
-    let state = OpenStore {
-        store: state.store,
-        root: state.root,
-    };
-    probe_destination_once(&state, &destination, "s3 b at h:1")
-        .await
-        .unwrap();
-    let in_destination = destination.store.list(Some(&destination.root)).count().await;
-    assert_eq!(in_destination, 0, "it cleans up behind itself");
-    let folder = state.root.clone().join("state");
-    let marker = folder.clone().join("probe-s3-b-at-h-1.json");
-    let first = document::read(state.store.as_ref(), &marker).await.unwrap().unwrap();
-
-    // A store that keeps nothing would be found out, if it were asked.
-    let closed = OpenStore {
-        store: Arc::new(object_store::local::LocalFileSystem::new()),
-        root: Path::from("proc/nothing/is/written/here"),
-    };
-    probe_destination_once(&state, &closed, "s3 b at h:1").await.unwrap();
-    let second = document::read(state.store.as_ref(), &marker).await.unwrap().unwrap();
-    assert_eq!(first.version.e_tag, second.version.e_tag, "the second call only reads");
-    probe_destination_once(&state, &closed, "s3 b at h:2")
-        .await
-        .unwrap_err();
-    assert_eq!(
-        state.store.list(Some(&folder)).count().await,
-        1,
-        "no marker of what failed"
-    );
-}
-
 macro_rules! contract {
     ($($promise:ident),* $(,)?) => {
         $(mod $promise {
@@ -410,6 +378,13 @@ contract!(
     an_upload_in_chunks_appears_when_it_is_complete,
     the_probe_accepts_it_and_leaves_a_marker,
     a_destination_apart_is_probed_once_and_its_marker_lies_with_the_state,
+    one_of_eight_plans_a_run,
+    a_plan_that_is_there_is_never_planned_again,
+    a_run_that_changed_since_it_was_read_is_not_replaced,
+    a_slice_is_sealed_once,
+    sealed_slices_are_listed_with_their_rests_and_no_others,
+    a_result_stands_as_it_was_first_put_down,
+    a_document_of_a_newer_format_is_refused_and_stays,
 );
 
 #[tokio::test]
