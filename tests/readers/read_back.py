@@ -1,6 +1,9 @@
 """Reads a Delta table by three implementations that are not ours and prints what each saw, as canonical JSON.
 
     read_back.py [--reader duckdb|polars|deltalake]... [--rows] [--option KEY=VALUE]... FOLDER_OR_URL
+    read_back.py --parquet [--reader duckdb|polars]... [--rows] FILE...
+
+With --parquet the table is these Parquet files and no Delta table.
 
 Printed per reader: `rows`, `columns` (name, type, nulls, checksum that does not depend on the order of rows), and with
 --rows every row as text, sorted. A reader that cannot (DuckDB and a remote table) says why in `skipped`; one that
@@ -26,9 +29,11 @@ EPOCH = datetime.datetime(1970, 1, 1)
 
 def main():
     arguments = parse_arguments()
-    readers = arguments.reader or list(READERS)
+    known = FILE_READERS if arguments.parquet else READERS
+    table = arguments.table if arguments.parquet else arguments.table[0]
+    readers = arguments.reader or list(known)
     options = dict(option.split("=", 1) for option in arguments.option)
-    report = {name: attempt(name, arguments.table, options, arguments.rows) for name in readers}
+    report = {name: attempt(known[name], name, table, options, arguments.rows) for name in readers}
     json.dump(report, sys.stdout, ensure_ascii=False, indent=1)
     print()
     return 1 if any("error" in seen for seen in report.values()) else 0
@@ -36,18 +41,19 @@ def main():
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("table")
+    parser.add_argument("table", nargs="+")
+    parser.add_argument("--parquet", action="store_true", help="the table is these Parquet files")
     parser.add_argument("--reader", action="append", choices=list(READERS))
     parser.add_argument("--rows", action="store_true", help="print every row, sorted")
     parser.add_argument("--option", action="append", default=[], help="storage option of deltalake and polars")
     return parser.parse_args()
 
 
-def attempt(name, table, options, with_rows):
+def attempt(reader, name, table, options, with_rows):
     if name == "duckdb" and "://" in table and not table.startswith("file://"):
         return {"skipped": "DuckDB reads tables in folders only here: its object-store extensions know no emulator"}
     try:
-        return describe(READERS[name](table, options), with_rows)
+        return describe(reader(table, options), with_rows)
     except Exception as error:  # whatever a reader throws is its verdict on the table
         return {"error": f"{type(error).__name__}: {error}"}
 
@@ -82,6 +88,23 @@ def load_extension(connection, name):
 
 
 READERS = {"duckdb": read_duckdb, "polars": read_polars, "deltalake": read_deltalake}
+
+
+def files_by_polars(files, _options):
+    import polars
+
+    return polars.read_parquet(files).to_arrow()
+
+
+def files_by_duckdb(files, _options):
+    import duckdb
+
+    connection = duckdb.connect()
+    connection.execute("SET TimeZone = 'UTC'")
+    return connection.execute("SELECT * FROM read_parquet(?)", [files]).to_arrow_table()
+
+
+FILE_READERS = {"duckdb": files_by_duckdb, "polars": files_by_polars}
 
 
 def describe(table, with_rows):

@@ -4,6 +4,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
@@ -33,8 +35,12 @@ pub async fn source_rows(place: &Place, query: &str) -> Vec<Row> {
 
 /// These columns of a target table, sorted, as one reader sees them.
 pub async fn target_rows(project: &Project, table: &str, columns: &[&str]) -> Vec<Row> {
-    // The one of them that knows what a workspace's tables make use of.
-    let reader = project.workspace().map_or("deltalake", |_| "duckdb");
+    // The one of them that knows what a workspace's tables make use of, and plain files.
+    let reader = if project.workspace().is_some() || project.is_files() {
+        "duckdb"
+    } else {
+        "deltalake"
+    };
     let seen = read_back(project, table, &[reader]).await;
     rows_of(&seen[reader], columns)
 }
@@ -44,7 +50,12 @@ pub async fn target_rows_by_all(project: &Project, table: &str, columns: &[&str]
     if project.workspace().is_some() {
         return target_rows(project, table, columns).await;
     }
-    let seen = read_back(project, table, &["deltalake", "polars", "duckdb"]).await;
+    let all: &[&str] = if project.is_files() {
+        &["polars", "duckdb"]
+    } else {
+        &["deltalake", "polars", "duckdb"]
+    };
+    let seen = read_back(project, table, all).await;
     let mut readers = seen.iter().filter(|(_, seen)| seen.get("skipped").is_none());
     let (first, expected) = readers.next().expect("one of them can");
     let expected = rows_of(expected, columns);
@@ -75,6 +86,64 @@ async fn place_of(project: &Project, table: &str) -> String {
     }
 }
 
+/// The files of a table of plain files, as its ledger says (`load/files/ledger.rs` tells readers how). Whoever only
+/// takes all the files that are there must see the same while no run is under way.
+fn published(project: &Project, table: &str) -> Vec<String> {
+    let lake = project.folder().join("lake");
+    let folder = table.split('.').fold(lake.clone(), |folder, part| folder.join(part));
+    let ledger = folder.join("_lakeward");
+    let current = document(&ledger.join("current.json")).unwrap_or_default();
+    let mut counted: Vec<PathBuf> = Vec::new();
+    for path in files_below(&ledger) {
+        let depth = path.strip_prefix(&ledger).map_or(0, |below| below.components().count());
+        // A slot is `<job>/<life>/<run>.json`; what lies higher is no slot.
+        let Some(slot) = (depth == 3).then(|| document(&path)).flatten() else {
+            continue;
+        };
+        if is_part_of_table(&slot, &current) {
+            let files = slot["files"].as_array().expect("a slot lists its files");
+            let paths = files
+                .iter()
+                .map(|file| file["path"].as_str().expect("a file has a path"));
+            counted.extend(paths.map(|path| lake.join(path)));
+        }
+    }
+    let mut there: Vec<PathBuf> = files_below(&folder);
+    there.retain(|path| path.extension().is_some_and(|e| e == "parquet"));
+    counted.sort();
+    there.sort();
+    assert_eq!(
+        there, counted,
+        "{table}: the files that are there, and those that count"
+    );
+    counted.iter().map(|path| path.display().to_string()).collect()
+}
+
+fn is_part_of_table(slot: &Value, current: &Value) -> bool {
+    let run = &slot["run"];
+    let text = |key: &str| run[key].as_str().expect("a run has a job and a life");
+    let is_in = match slot["mode"].as_str() {
+        Some("replace") => current["base"] == *run,
+        _ => {
+            let of_job = format!("{}/{}", text("job"), text("life"));
+            run["run"].as_u64() > Some(current["before"][of_job].as_u64().unwrap_or(0))
+        }
+    };
+    is_in && slot["state"] == "published"
+}
+
+fn document(path: &Path) -> Option<Value> {
+    let text = fs::read_to_string(path).ok()?;
+    Some(serde_json::from_str(&text).expect("a document is JSON"))
+}
+
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
+    let paths = entries.map(|entry| entry.expect("an entry of a folder").path());
+    let below = paths.map(|path| if path.is_dir() { files_below(&path) } else { vec![path] });
+    below.flatten().collect()
+}
+
 async fn read_back(project: &Project, table: &str, readers: &[&str]) -> BTreeMap<String, Value> {
     let python = std::env::var("LAKEWARD_TEST_PYTHON").expect("LAKEWARD_TEST_PYTHON is set: run this by make test");
     let mut command = Command::new(python);
@@ -89,10 +158,12 @@ async fn read_back(project: &Project, table: &str, readers: &[&str]) -> BTreeMap
             command.args(["--option", &option]);
         }
     }
-    let output = command
-        .arg(place_of(project, table).await)
-        .output()
-        .expect("python starts");
+    if project.is_files() {
+        command.arg("--parquet").args(published(project, table));
+    } else {
+        command.arg(place_of(project, table).await);
+    }
+    let output = command.output().expect("python starts");
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(
         output.status.success(),

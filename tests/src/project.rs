@@ -29,8 +29,28 @@ pub enum Destination {
     Folder,
     /// A folder of the project's own in the emulator's container.
     Azurite,
+    /// The same in the bucket of the S3 server whose variables have this word: `S3`, `MOTO` or `S3PROXY`.
+    S3(&'static str),
+    /// Plain files in the project's own folder.
+    Files,
     /// A double of a workspace; parts and state in the emulator's container.
     Databricks(Double),
+}
+
+/// No server of the tests is in a region, but requests are signed for one.
+const S3_REGION: &str = "us-east-1";
+
+fn variable(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} is set: run this by make test"))
+}
+
+/// Id and secret. moto takes any, so there are no variables for it.
+fn s3_keys(server: &str) -> (String, String) {
+    let key = |word: &str| std::env::var(format!("LAKEWARD_TEST_{server}_{word}_KEY"));
+    (
+        key("ACCESS").unwrap_or_else(|_| "anybody".to_owned()),
+        key("SECRET").unwrap_or_else(|_| "a-secret-that-nobody-checks".to_owned()),
+    )
 }
 
 /// A folder with a `lakeward.toml`.
@@ -50,11 +70,9 @@ impl Project {
     /// An empty one.
     pub fn new(server: &Server, destination: Destination) -> Self {
         let endpoint = match &destination {
-            Destination::Folder => String::new(),
-            Destination::Azurite | Destination::Databricks(_) => {
-                let url = std::env::var("LAKEWARD_TEST_AZURITE_URL");
-                url.expect("LAKEWARD_TEST_AZURITE_URL is set: run this by make test")
-            }
+            Destination::Folder | Destination::Files => String::new(),
+            Destination::S3(server) => variable(&format!("LAKEWARD_TEST_{server}_URL")),
+            Destination::Azurite | Destination::Databricks(_) => variable("LAKEWARD_TEST_AZURITE_URL"),
         };
         Self {
             dir: tempfile::tempdir().expect("a temporary folder"),
@@ -118,19 +136,23 @@ impl Project {
     pub fn workspace(&self) -> Option<&Double> {
         match &self.destination {
             Destination::Databricks(double) => Some(double),
-            Destination::Folder | Destination::Azurite => None,
+            Destination::Folder | Destination::Azurite | Destination::S3(_) | Destination::Files => None,
         }
     }
 
-    fn is_remote(&self) -> bool {
-        !matches!(self.destination, Destination::Folder)
+    /// Whether its tables are plain files and a ledger.
+    pub fn is_files(&self) -> bool {
+        matches!(self.destination, Destination::Files)
     }
 
     /// `[destination]`, and `[staging]` where it needs one, as the configuration says it.
     pub fn destination_section(&self) -> String {
         match &self.destination {
             Destination::Folder => "[destination]\ntype = \"delta\"\npath = \"lake\"\n".to_owned(),
-            Destination::Azurite => format!("[destination]\ntype = \"delta\"\n{}", self.store(&self.lake())),
+            Destination::Files => "[destination]\ntype = \"files\"\npath = \"lake\"\n".to_owned(),
+            Destination::Azurite | Destination::S3(_) => {
+                format!("[destination]\ntype = \"delta\"\n{}", self.store(&self.lake()))
+            }
             Destination::Databricks(double) => format!(
                 "[destination]\ntype = \"databricks\"\nhost = \"{}\"\nallow_http = true\nwarehouse = \"{WAREHOUSE}\"\n\
                  catalog = \"main\"\nschema = \"raw\"\nauth = {{ type = \"token\", token = \"${{env:WORKSPACE_TOKEN}}\" }}\n[staging]\n{}",
@@ -141,6 +163,14 @@ impl Project {
     }
 
     fn store(&self, url: &str) -> String {
+        if let Destination::S3(server) = &self.destination {
+            return format!(
+                "url = \"{url}\"\nendpoint = \"{}\"\nregion = \"{S3_REGION}\"\nallow_http = true\n\
+                 auth = {{ type = \"access_key\", id = \"{}\", secret = \"${{env:STORE_KEY}}\" }}\n",
+                self.endpoint,
+                s3_keys(server).0
+            );
+        }
         format!(
             "url = \"{url}\"\nendpoint = \"{}/{AZURITE_ACCOUNT}\"\naccount = \"{AZURITE_ACCOUNT}\"\n\
              allow_http = true\nauth = {{ type = \"account_key\", key = \"${{env:STORE_KEY}}\" }}\n",
@@ -173,6 +203,13 @@ impl Project {
         self.write(&format!("version = 1\n{destination}{connection}{jobs}"));
     }
 
+    /// The same with the state in a folder of the project's own, wherever the tables go.
+    pub fn configure_with_local_state(&self, jobs: &str) {
+        let (destination, connection) = (self.destination_section(), self.connection_section(&self.server.user));
+        let staging = "[staging]\npath = \"state\"\n";
+        self.write(&format!("version = 1\n{destination}{staging}{connection}{jobs}"));
+    }
+
     /// The same, where `[destination]` and `[staging]` of a workspace say more.
     pub fn configure_with(&self, destination: &str, staging: &str, jobs: &str) {
         let (sections, connection) = (self.destination_section(), self.connection_section(&self.server.user));
@@ -193,7 +230,8 @@ impl Project {
     /// A folder of tables, as a reader is told it.
     pub fn lake(&self) -> String {
         match &self.destination {
-            Destination::Folder => self.folder().join("lake").display().to_string(),
+            Destination::Folder | Destination::Files => self.folder().join("lake").display().to_string(),
+            Destination::S3(_) => format!("s3://lakeward/{}/lake", self.remote),
             Destination::Azurite | Destination::Databricks(_) => format!("az://lakeward/{}/lake", self.remote),
         }
     }
@@ -205,31 +243,53 @@ impl Project {
 
     /// What a reader must be told to reach the store.
     pub fn reader_options(&self) -> Vec<String> {
-        if !self.is_remote() {
-            return vec![];
+        match &self.destination {
+            Destination::Folder | Destination::Files => vec![],
+            Destination::S3(server) => {
+                let (id, secret) = s3_keys(server);
+                vec![
+                    format!("aws_access_key_id={id}"),
+                    format!("aws_secret_access_key={secret}"),
+                    format!("aws_endpoint_url={}", self.endpoint),
+                    format!("aws_region={S3_REGION}"),
+                    "aws_allow_http=true".to_owned(),
+                ]
+            }
+            Destination::Azurite | Destination::Databricks(_) => vec![
+                format!("account_name={AZURITE_ACCOUNT}"),
+                format!("account_key={AZURITE_KEY}"),
+                format!("endpoint={}/{AZURITE_ACCOUNT}", self.endpoint),
+                "allow_http=true".to_owned(),
+            ],
         }
-        vec![
-            format!("account_name={AZURITE_ACCOUNT}"),
-            format!("account_key={AZURITE_KEY}"),
-            format!("endpoint={}/{AZURITE_ACCOUNT}", self.endpoint),
-            "allow_http=true".to_owned(),
-        ]
     }
 
     /// Opens a folder of the project's store, to look at what was written.
     pub async fn open(&self, url: &str) -> OpenStore {
-        let is_remote = self.is_remote();
+        let (auth, endpoint, account, region) = match &self.destination {
+            Destination::Folder | Destination::Files => (StoreAuth::Ambient, None, None, None),
+            Destination::S3(server) => {
+                let (id, secret) = s3_keys(server);
+                let auth = StoreAuth::AccessKey {
+                    id: SecretText(id),
+                    secret: SecretText(secret),
+                    token: None,
+                };
+                (auth, Some(self.endpoint.clone()), None, Some(S3_REGION.to_owned()))
+            }
+            Destination::Azurite | Destination::Databricks(_) => {
+                let auth = StoreAuth::AccountKey(SecretText(AZURITE_KEY.into()));
+                let endpoint = format!("{}/{AZURITE_ACCOUNT}", self.endpoint);
+                (auth, Some(endpoint), Some(AZURITE_ACCOUNT.to_owned()), None)
+            }
+        };
         let config = StoreConfig {
             url: url.to_owned(),
-            auth: if is_remote {
-                StoreAuth::AccountKey(SecretText(AZURITE_KEY.into()))
-            } else {
-                StoreAuth::Ambient
-            },
-            endpoint: is_remote.then(|| format!("{}/{AZURITE_ACCOUNT}", self.endpoint)),
-            account: is_remote.then(|| AZURITE_ACCOUNT.to_owned()),
-            region: None,
-            allow_http: is_remote,
+            auth,
+            allow_http: endpoint.is_some(),
+            endpoint,
+            account,
+            region,
         };
         store::open(&config, &Providers::new())
             .await
@@ -257,12 +317,16 @@ impl Project {
     }
 
     fn variables_with(&self, password: &str) -> Vec<(String, String)> {
+        let store_key = match &self.destination {
+            Destination::S3(server) => s3_keys(server).1,
+            _ => AZURITE_KEY.to_owned(),
+        };
         let variables = [
-            ("SHOP_PASSWORD", password),
-            ("STORE_KEY", AZURITE_KEY),
-            ("WORKSPACE_TOKEN", TOKEN),
+            ("SHOP_PASSWORD", password.to_owned()),
+            ("STORE_KEY", store_key),
+            ("WORKSPACE_TOKEN", TOKEN.to_owned()),
         ];
-        let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let variables = variables.map(|(name, value)| (name.to_owned(), value));
         variables.into_iter().chain(self.secrets.iter().cloned()).collect()
     }
 

@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use futures::TryStreamExt;
 use lakeward_tests::both_sides::{assert_same, source_rows, target_rows};
 use lakeward_tests::postgres::Place;
 use lakeward_tests::project::{Destination, Project};
@@ -120,4 +121,43 @@ async fn a_file_where_the_lake_should_be_is_named() {
     project.run(&["run"]).refused(2, &["lake"]);
     fs::remove_file(&lake).expect("the file goes");
     goes_on(&place, &project).await;
+}
+
+/// Each race of the probe is a matter of luck for that server: three probes are 15 of them.
+const PROBES: usize = 3;
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs LAKEWARD_TEST_POSTGRES_URL and LAKEWARD_TEST_S3PROXY_URL: make test"]
+async fn a_destination_that_breaks_its_promises_is_refused_although_the_state_is_safe_elsewhere() {
+    let place = Place::new("broken_promises").await;
+    place.run(TABLE).await;
+    for _ in 0..PROBES {
+        let project = Project::new(&place.server, Destination::S3("S3PROXY"));
+        project.configure_with_local_state(&format!(
+            "[[jobs]]\nname = \"t\"\ntable = \"{}.t\"\nwrite = \"replace\"\n",
+            place.schema
+        ));
+        let finished = project.run(&["run"]);
+        if finished.code == Some(0) {
+            continue;
+        }
+        let texts = [
+            "the destination's store",
+            "it does not keep the promise",
+            "use Azure Blob Storage",
+        ];
+        finished.refused(1, &texts);
+        let lake = project.open(&project.lake()).await;
+        let table = lake.root.join("t");
+        let written: Vec<_> = lake.store.list(Some(&table)).try_collect().await.expect("a listing");
+        assert!(written.is_empty(), "nothing is in the table: {written:?}");
+        assert!(!project.folder().join("state/state/jobs").exists(), "no life has begun");
+        let told = (0..PROBES).map(|_| project.run(&["check"]));
+        let told = told.into_iter().find(|checked| checked.code == Some(1));
+        let told = told.expect("check probes the destination as well").all();
+        let line = told.lines().find(|line| line.contains("destination s3://"));
+        assert!(line.is_some_and(|line| line.starts_with("FAILED")), "{told}");
+        return;
+    }
+    panic!("s3proxy passed");
 }

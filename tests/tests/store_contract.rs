@@ -20,6 +20,10 @@ use object_store::{
     Error as StoreError, ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, UpdateVersion,
 };
 
+mod store_support;
+
+use store_support::*;
+
 /// A store, a folder of this test's own in it, and what it must not outlive.
 struct Subject {
     store: Arc<dyn ObjectStore>,
@@ -373,6 +377,14 @@ contract!(
     a_copy_is_created_once,
     an_upload_in_chunks_appears_when_it_is_complete,
     the_probe_accepts_it_and_leaves_a_marker,
+    a_destination_apart_is_probed_once_and_its_marker_lies_with_the_state,
+    one_of_eight_plans_a_run,
+    a_plan_that_is_there_is_never_planned_again,
+    a_run_that_changed_since_it_was_read_is_not_replaced,
+    a_slice_is_sealed_once,
+    sealed_slices_are_listed_with_their_rests_and_no_others,
+    a_result_stands_as_it_was_first_put_down,
+    a_document_of_a_newer_format_is_refused_and_stays,
 );
 
 #[tokio::test]

@@ -6,9 +6,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-#[cfg(any(feature = "delta", feature = "files"))]
-use lakeward::config::StoreConfig;
-use lakeward::config::{self, CatalogTable, Config, Connection, Destination};
+use lakeward::config::{self, CatalogTable, Config, Connection, Destination, StoreConfig};
 use lakeward::error::{Error, ErrorKind, Result};
 use lakeward::load::Loader;
 #[cfg(feature = "databricks")]
@@ -83,6 +81,11 @@ pub async fn open(loaded: Loaded, reporter: Reporter) -> Result<Services, Failur
     expand(&mut config, &sources).await?;
     let staging = staging(&config, &secrets).await?;
     store::probe_once(staging.store.as_ref(), &staging.root).await?;
+    if let Some(apart) = config.store_apart() {
+        let opened = destination_store(apart, &secrets).await?;
+        let probed = store::probe_destination_once(&staging, &opened, &apart.server()).await;
+        probed.map_err(|e| e.while_doing("cannot load into the destination's store"))?;
+    }
     let loader = loader(&config, &secrets).await?;
     let ids = Ids::random();
     Ok(Services {
@@ -103,17 +106,22 @@ pub async fn open(loaded: Loaded, reporter: Reporter) -> Result<Services, Failur
     })
 }
 
+async fn destination_store(store: &StoreConfig, secrets: &Providers) -> Result<OpenStore> {
+    let opened = store::open(store, secrets).await;
+    opened.map_err(|e| e.while_doing("cannot open the destination's store"))
+}
+
 /// The destination's loader.
 pub async fn loader(config: &Config, secrets: &Providers) -> Result<Arc<dyn Loader>> {
     Ok(match &config.destination {
         #[cfg(feature = "delta")]
         Destination::Delta(store) => {
-            let OpenStore { store, root } = open_destination(store, secrets).await?;
+            let OpenStore { store, root } = destination_store(store, secrets).await?;
             Arc::new(Delta::new(store, root))
         }
         #[cfg(feature = "files")]
         Destination::Files { store, layout } => {
-            let OpenStore { store, root } = open_destination(store, secrets).await?;
+            let OpenStore { store, root } = destination_store(store, secrets).await?;
             Arc::new(Files::new(store, root, layout)?)
         }
         #[cfg(feature = "databricks")]

@@ -133,6 +133,12 @@ pub enum Destination {
 }
 
 impl Config {
+    /// The destination's store, if it is another one than the state's.
+    pub fn store_apart(&self) -> Option<&StoreConfig> {
+        let store = self.destination.store()?;
+        (store.server() != self.staging.server()).then_some(store)
+    }
+
     /// Every text that may hold references, by the key that it stands under: what a host must be able to resolve.
     pub fn secrets(&self) -> Vec<(String, &SecretText)> {
         let mut found = match &self.destination {
@@ -187,6 +193,32 @@ pub struct StoreConfig {
     pub region: Option<String>,
     /// Plain http is allowed (emulators).
     pub allow_http: bool,
+}
+
+impl StoreConfig {
+    /// The store without the folder in it: two places with one answer are served by the same server or disk.
+    pub fn server(&self) -> String {
+        let (scheme, rest) = match self.url.split_once("://") {
+            Some((scheme, rest)) => (scheme.to_ascii_lowercase(), rest),
+            None => ("file".to_owned(), self.url.as_str()),
+        };
+        if scheme == "file" {
+            // Another folder may be another disk, and a lock means what its disk makes of it; neighbours share one.
+            let parent = Path::new(rest.trim_end_matches('/')).parent().unwrap_or(Path::new("/"));
+            return format!("file {}", parent.display());
+        }
+        let authority = rest.split('/').next().unwrap_or_default();
+        let endpoint = self.endpoint.as_deref().unwrap_or("its provider's endpoint");
+        if matches!(scheme.as_str(), "s3" | "s3a") {
+            return format!("s3 {authority} at {}", endpoint.trim_end_matches('/'));
+        }
+        let (container, account) = match authority.split_once('@') {
+            Some((container, host)) => (container, host.split('.').next()),
+            None => (authority, self.account.as_deref()),
+        };
+        let account = account.unwrap_or("the host's account");
+        format!("azure {container} of {account} at {}", endpoint.trim_end_matches('/'))
+    }
 }
 
 /// How to get into an object store.

@@ -390,6 +390,52 @@ target = "raw"
 }
 
 #[test]
+fn two_places_are_in_one_store_or_apart() {
+    let keys = "auth = { type = 'account_key', key = '${env:K}' }";
+    let azure = format!("url = 'az://c/lake'\naccount = 'a'\n{keys}");
+    let s3 = |bucket: &str, endpoint: &str| format!("url = 's3://{bucket}/lake'\nendpoint = 'https://{endpoint}'");
+    for (destination, staging, is_apart) in [
+        ("path = 'lake'".to_owned(), String::new(), false),
+        ("url = 's3://b'".to_owned(), String::new(), false),
+        (azure.clone(), String::new(), false),
+        (
+            azure.clone(),
+            format!("url = 'abfss://c@a.dfs.core.windows.net/x'\n{keys}"),
+            false,
+        ),
+        (
+            azure.clone(),
+            format!("url = 'az://d/lake'\naccount = 'a'\n{keys}"),
+            true,
+        ),
+        (azure, format!("url = 'az://c/lake-state'\naccount = 'b'\n{keys}"), true),
+        (s3("b", "h:1"), s3("b", "h:1/").replace("lake", "other"), false),
+        (s3("b", "h:1"), s3("c", "h:1"), true),
+        (s3("b", "h:1"), s3("b", "h:2"), true),
+        (s3("b", "h:1"), "path = 'state'".to_owned(), true),
+        ("path = '/lake/x'".to_owned(), "path = '/lake/y'".to_owned(), false),
+        (
+            "path = '/lake/x'".to_owned(),
+            "url = 'file:///lake/y/'".to_owned(),
+            false,
+        ),
+        ("path = '/lake/x'".to_owned(), "path = '/state/x'".to_owned(), true),
+    ] {
+        let staging = if staging.is_empty() {
+            staging
+        } else {
+            format!("[staging]\n{staging}")
+        };
+        let config = parsed(&format!(
+            "version = 1\n[destination]\ntype = 'delta'\n{destination}\n{staging}\n[connections.s]\ntype='postgres'\n\
+             host='h'\ndatabase='d'\nusername='u'\n[[jobs]]\nname='orders'\ntable='orders'\nwrite='replace'"
+        ));
+        let config = config.unwrap_or_else(|problems| panic!("{destination} {staging}: {problems}"));
+        assert_eq!(config.store_apart().is_some(), is_apart, "{destination} {staging}");
+    }
+}
+
+#[test]
 fn places_that_cannot_hold_tables_or_state_are_refused() {
     let place = |lines: &str| problems(&format!("version = 1\n[destination]\ntype = 'files'\n{lines}\n"));
     let all = [

@@ -21,6 +21,8 @@ use crate::model::run::{Outcome, RunPlan, Step};
 use crate::model::table::{TableName, TableSchema};
 use crate::model::watermark::{Life, RunId, RunNumber};
 
+#[cfg(test)]
+mod gate;
 pub(crate) mod window;
 
 #[cfg(feature = "databricks")]
@@ -61,6 +63,11 @@ pub trait Loader: Send + Sync + fmt::Debug {
     fn takes(&self, mode: WriteMode) -> Result<()> {
         let _ = mode;
         Ok(())
+    }
+
+    /// What it takes to let a column become wider in place. Pure.
+    fn widening(&self) -> Widening {
+        Widening::ByContract
     }
 
     /// Where the parts of a run are written, and what they must carry. Pure.
@@ -191,6 +198,15 @@ pub enum Reply {
     Running(String),
     /// It ended without effect, or its fate is unknown: it may be sent again.
     SendAgain(String),
+}
+
+/// What a user must say before a column of the target becomes wider in place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Widening {
+    /// That types may evolve, or `type_widening`.
+    ByContract,
+    /// `type_widening` and nothing less: readers that are no warehouse's may refuse the table from then on.
+    ByKeyOnly,
 }
 
 /// What may be cleaned.

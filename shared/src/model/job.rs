@@ -111,7 +111,7 @@ pub struct Job {
     pub schedule: Option<Schedule>,
     /// How a new target is clustered; `None`: not at all.
     pub cluster_by: Option<ClusterBy>,
-    /// Whether the local Delta table may take on the type widening feature (older readers refuse such tables).
+    /// Whether a Delta table may take on the type widening feature (older readers refuse such tables).
     pub type_widening: bool,
 }
 
@@ -287,7 +287,7 @@ pub struct SchemaContract {
     /// A column that the target does not have yet.
     #[serde(default)]
     pub columns: Contract,
-    /// A column whose type has become wider.
+    /// A column whose type has become wider. For the destination `delta` it is `type_widening` that decides.
     #[serde(default = "Contract::freeze")]
     pub types: Contract,
 }

@@ -6,8 +6,9 @@
 use std::collections::BTreeSet;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::load::Widening;
 use crate::model::job::{ClusterBy, Contract, Job, WriteMode};
-use crate::model::table::TableSchema;
+use crate::model::table::{Column, TableSchema};
 
 /// What the planner makes of a schema.
 #[derive(Debug, PartialEq)]
@@ -23,19 +24,37 @@ pub(super) struct Agreed {
 }
 
 /// Applies the job's contract. `is_rewrite` says that the target's content and schema are replaced as a whole.
-pub(super) fn agree(job: &Job, offered: TableSchema, known: Option<&TableSchema>, is_rewrite: bool) -> Result<Agreed> {
-    let mut agreed = agree_on_columns(job, offered, known, is_rewrite)?;
+pub(super) fn agree(
+    job: &Job,
+    offered: TableSchema,
+    known: Option<&TableSchema>,
+    is_rewrite: bool,
+    widening: Widening,
+) -> Result<Agreed> {
+    let mut agreed = agree_on_columns(job, offered, known, is_rewrite, widening)?;
     cluster_by(job, &mut agreed, known.is_none())?;
     Ok(agreed)
 }
 
-fn agree_on_columns(job: &Job, offered: TableSchema, known: Option<&TableSchema>, is_rewrite: bool) -> Result<Agreed> {
+/// Whether columns may become wider in place. The contract alone is not enough where that locks readers out.
+fn may_widen(job: &Job, is_rewrite: bool, widening: Widening) -> bool {
+    let by_contract = job.contract.types == Contract::Evolve && widening == Widening::ByContract;
+    // A rewrite takes what the source has.
+    job.type_widening || by_contract || is_rewrite
+}
+
+fn agree_on_columns(
+    job: &Job,
+    offered: TableSchema,
+    known: Option<&TableSchema>,
+    is_rewrite: bool,
+    widening: Widening,
+) -> Result<Agreed> {
     names_are_distinct(job, &offered)?;
     names_exist(job, &offered)?;
     let mut agreed = Agreed {
         schema: offered,
-        // A rewrite takes what the source has.
-        may_widen: job.type_widening || is_rewrite,
+        may_widen: may_widen(job, is_rewrite, widening),
         cluster_by: None,
         notes: Vec::new(),
     };
@@ -50,29 +69,12 @@ fn agree_on_columns(job: &Job, offered: TableSchema, known: Option<&TableSchema>
         if before.column_type == column.column_type {
             continue;
         }
-        let is_wider = before.column_type.widens_to(&column.column_type);
-        if is_wider && (job.contract.types == Contract::Evolve || job.type_widening) {
-            agreed.may_widen = true;
-            agreed.notes.push(format!(
-                "column {} widens from {} to {}",
-                column.name, before.column_type, column.column_type
-            ));
-            continue;
+        if !agreed.may_widen || !before.column_type.widens_to(&column.column_type) {
+            return Err(changed(job, before, column, widening));
         }
-        let remedy = if is_wider {
-            "set type_widening = true, or rewrite the table with `lakeward reload --full`".to_owned()
-        } else {
-            format!(
-                "keep the old type with types.{} = \"{}\", or rewrite the table with `lakeward reload --full` (in Databricks drop the column there first)",
-                column.source_name, before.column_type
-            )
-        };
-        return Err(Error::new(
-            ErrorKind::Config,
-            format!(
-                "cannot load job {}: column {} was {} and is now {}: {remedy}",
-                job.name, column.name, before.column_type, column.column_type
-            ),
+        agreed.notes.push(format!(
+            "column {} widens from {} to {}",
+            column.name, before.column_type, column.column_type
         ));
     }
     let gone = known.columns.iter().filter(|c| agreed.schema.column(&c.name).is_none());
@@ -89,6 +91,31 @@ fn agree_on_columns(job: &Job, offered: TableSchema, known: Option<&TableSchema>
         agreed.notes.extend(gone);
     }
     Ok(agreed)
+}
+
+fn changed(job: &Job, before: &Column, now: &Column, widening: Widening) -> Error {
+    let reload = "rewrite the table with `lakeward reload --full`";
+    let remedy = if !before.column_type.widens_to(&now.column_type) {
+        format!(
+            "keep the old type with types.{} = \"{}\", or {reload} (in Databricks drop the column there first)",
+            now.source_name, before.column_type
+        )
+    } else if widening == Widening::ByContract {
+        format!("set schema_contract.types = \"evolve\", or {reload}")
+    } else {
+        let evolves = match job.contract.types {
+            Contract::Evolve => "schema_contract.types = \"evolve\" is not enough here, ",
+            Contract::Freeze | Contract::Discard => "",
+        };
+        format!("{evolves}set type_widening = true (older readers then refuse the table), or {reload}")
+    };
+    Error::new(
+        ErrorKind::Config,
+        format!(
+            "cannot load job {}: column {} was {} and is now {}: {remedy}",
+            job.name, now.name, before.column_type, now.column_type
+        ),
+    )
 }
 
 fn new_columns(job: &Job, agreed: &mut Agreed, known: &TableSchema) -> Result<()> {
@@ -219,7 +246,7 @@ mod tests {
 
     use super::*;
     use crate::config::parse;
-    use crate::model::table::{Column, ColumnType};
+    use crate::model::table::ColumnType;
 
     fn job(write: &str) -> Job {
         let text = format!(
@@ -251,28 +278,92 @@ mod tests {
     #[test]
     fn a_clustering_needs_its_columns_only_where_a_table_is_made() {
         let (whole, part) = (schema(&["id", "region"]), schema(&["id"]));
-        let agreed = agree(&job("merge"), whole.clone(), None, false).unwrap();
+        let agreed = agree(&job("merge"), whole.clone(), None, false, Widening::ByContract).unwrap();
         let by_region = Some(ClusterBy::Columns(vec!["region".into()]));
         assert_eq!(agreed.cluster_by, by_region);
-        let refused = agree(&job("merge"), part.clone(), None, false).unwrap_err().to_string();
+        let refused = agree(&job("merge"), part.clone(), None, false, Widening::ByContract)
+            .unwrap_err()
+            .to_string();
         assert!(
             refused.contains("cluster_by names column region, which is not read"),
             "{refused}"
         );
-        let later = agree(&job("merge"), part.clone(), Some(&whole), false).unwrap();
+        let later = agree(&job("merge"), part.clone(), Some(&whole), false, Widening::ByContract).unwrap();
         assert_eq!(later.cluster_by, None);
         assert!(
             later.notes.iter().any(|n| n.contains("cluster_by")),
             "{:?}",
             later.notes
         );
-        let keys_only = agree(&job("delete_sync"), part, None, false).unwrap();
+        let keys_only = agree(&job("delete_sync"), part, None, false, Widening::ByContract).unwrap();
         assert_eq!((keys_only.cluster_by, keys_only.notes), (None, vec![]));
     }
 
     #[test]
     fn a_rewrite_may_widen() {
-        let agreed = agree(&job("merge"), schema(&["id", "region"]), None, true).unwrap();
+        let agreed = agree(
+            &job("merge"),
+            schema(&["id", "region"]),
+            None,
+            true,
+            Widening::ByContract,
+        )
+        .unwrap();
         assert!(agreed.may_widen);
+    }
+
+    /// What an int that has become a bigint comes to: `Ok` widens it, a text is of the refusal.
+    #[test]
+    fn a_type_widens_only_where_the_user_said_so() {
+        use Contract::{Discard, Evolve, Freeze};
+        use Widening::{ByContract, ByKeyOnly};
+        let (contract, key) = (
+            "set schema_contract.types = \"evolve\"",
+            "now bigint: set type_widening = true",
+        );
+        let not_enough = "\"evolve\" is not enough here, set type_widening = true";
+        let known = {
+            let mut known = schema(&["id", "region"]);
+            known.columns[1].column_type = ColumnType::Int32;
+            known
+        };
+        for (types, type_widening, widening, expected) in [
+            (Freeze, false, ByContract, Err(contract)),
+            (Discard, false, ByContract, Err(contract)),
+            (Evolve, false, ByContract, Ok(())),
+            (Freeze, true, ByContract, Ok(())),
+            (Evolve, true, ByContract, Ok(())),
+            (Freeze, false, ByKeyOnly, Err(key)),
+            (Discard, false, ByKeyOnly, Err(key)),
+            (Evolve, false, ByKeyOnly, Err(not_enough)),
+            (Freeze, true, ByKeyOnly, Ok(())),
+            (Evolve, true, ByKeyOnly, Ok(())),
+        ] {
+            let what = format!("{types:?} {type_widening} {widening:?}");
+            let mut job = job("merge");
+            job.contract.types = types;
+            job.type_widening = type_widening;
+            let wide = || schema(&["id", "region"]);
+            match (agree(&job, wide(), Some(&known), false, widening), expected) {
+                (Ok(agreed), Ok(())) => {
+                    assert!(agreed.may_widen, "{what}");
+                    assert!(agreed.notes[0].contains("widens from int to bigint"), "{what}");
+                }
+                (Err(e), Err(text)) => {
+                    assert!(e.to_string().contains(text), "{what}: {e}");
+                    assert!(e.to_string().contains("reload --full"), "{what}: {e}");
+                }
+                (found, _) => panic!("{what}: {found:?}"),
+            }
+            // Nothing to widen is nothing to refuse, and a target that the state does not know is judged the same.
+            for known in [Some(wide()), None] {
+                let agreed = agree(&job, wide(), known.as_ref(), false, widening).unwrap();
+                assert_eq!(agreed.may_widen, expected.is_ok(), "{what}");
+            }
+            // A rewrite asks nobody; the other way round is no matter of widening.
+            assert!(agree(&job, wide(), Some(&known), true, widening).is_ok(), "{what}");
+            let e = agree(&job, known.clone(), Some(&wide()), false, widening).unwrap_err();
+            assert!(e.to_string().contains("types.region = \"bigint\""), "{what}: {e}");
+        }
     }
 }

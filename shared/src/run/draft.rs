@@ -116,7 +116,13 @@ async fn compose(
 ) -> Result<RunPlan> {
     let is_full = reload.is_some_and(|r| r.what == ReloadRange::Full);
     let claim = claim(job, reload, state, services).await?;
-    let agreed = agree(job, planned.schema.clone(), state.schema.as_ref(), is_full)?;
+    let agreed = agree(
+        job,
+        planned.schema.clone(),
+        state.schema.as_ref(),
+        is_full,
+        services.loader.widening(),
+    )?;
     let target_name = |source: &Option<String>| {
         source
             .as_ref()

@@ -27,7 +27,7 @@ mod s3;
 pub use azure::AzurePlace;
 pub use failure::{failure, or_store_error};
 pub use local::LocalStore;
-pub use probe::{probe, probe_once};
+pub use probe::{probe, probe_destination_once, probe_once};
 
 /// A store and the folder in it that the configuration names.
 #[derive(Debug, Clone)]

@@ -5,13 +5,16 @@
 //! (s3proxy does) passes every test with one client and loses rows with two, so the rounds here are races.
 //!
 //! A normal run pays nothing for it: [`probe_once`] is for the moment before the first document of a job is created,
-//! and leaves a marker (`<root>/state/probe.json`) that names the store; later calls cost one read.
+//! and leaves a marker (`<root>/state/probe.json`) that names the store; later calls cost one read. A destination in
+//! another store is probed by [`probe_destination_once`]: a commit there stands on the same promises. Its marker lies
+//! with the state too, for a folder of tables is no place for documents of ours.
 
 use bytes::Bytes;
 use futures::future::join_all;
 use object_store::path::Path;
 use object_store::{Error as StoreError, ObjectStore, ObjectStoreExt, PutMode, PutOptions, UpdateVersion};
 
+use super::OpenStore;
 use super::document::{self, Document, Written};
 use super::failure::failure;
 use crate::error::{Error, ErrorKind, Result};
@@ -26,21 +29,43 @@ const BODY_BYTES: usize = 64 << 10;
 /// Probes the store unless its marker says that this was done.
 pub async fn probe_once(store: &dyn ObjectStore, root: &Path) -> Result<()> {
     let marker = root.clone().join("state").join("probe.json");
+    unless_marked(store, &marker, &store.to_string(), probe(store, root)).await
+}
+
+/// Probes a destination that is not in the state's store, unless a marker beside the state says that this was done.
+/// `server` names the destination's store among all stores: the marker is for that one only.
+pub async fn probe_destination_once(state: &OpenStore, destination: &OpenStore, server: &str) -> Result<()> {
+    let word: String = server
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+        .collect();
+    let marker = state.root.clone().join("state").join(format!("probe-{word}.json"));
+    let probing = probe(destination.store.as_ref(), &destination.root);
+    unless_marked(state.store.as_ref(), &marker, server, probing).await
+}
+
+/// Probes unless the marker says that this very store was probed.
+async fn unless_marked(
+    keeper: &dyn ObjectStore,
+    marker: &Path,
+    probed: &str,
+    probing: impl Future<Output = Result<()>>,
+) -> Result<()> {
     let body = serde_json::json!({
-        "store": store.to_string(),
+        "store": probed,
         "create_if_absent": true,
         "replace_if_unchanged": true,
     });
     let body = Bytes::from(body.to_string());
-    let found = document::read(store, &marker).await?;
+    let found = document::read(keeper, marker).await?;
     if found.as_ref().is_some_and(|found| found.body == body) {
         return Ok(());
     }
-    probe(store, root).await?;
+    probing.await?;
     // A folder that was copied from another store brings that one's marker along.
     match found {
-        Some(Document { version, .. }) => document::replace(store, &marker, body, version).await?,
-        None => document::create(store, &marker, body).await?,
+        Some(Document { version, .. }) => document::replace(keeper, marker, body, version).await?,
+        None => document::create(keeper, marker, body).await?,
     };
     Ok(())
 }
@@ -172,7 +197,7 @@ fn refused(store: &dyn ObjectStore, promise: &str, seen: &str) -> Error {
     Error::new(
         ErrorKind::Unsupported,
         format!(
-            "cannot keep state in {store}: it does not keep the promise '{promise}' ({seen}), so two calls could both \
+            "cannot use {store}: it does not keep the promise '{promise}' ({seen}), so two calls could both \
              believe that a step is theirs and rows would be lost or doubled; use Azure Blob Storage, Amazon S3, a \
              server that honours If-Match and If-None-Match atomically (versitygw, minio), or a local folder"
         ),

@@ -1,6 +1,6 @@
 //! `lakeward check`: one line for each thing that a load needs, the remedy where it is not as it must be.
 
-use lakeward::config::Config;
+use lakeward::config::{Config, Destination, StoreConfig};
 use lakeward::error::Error;
 use lakeward::model::check::{CheckLine, Verdict};
 use lakeward::secrets::resolve;
@@ -17,7 +17,7 @@ pub async fn check(global: &Global) -> Result<Exit, Failure> {
     let mut lines = vec![line("configuration", Ok(configuration(&loaded.config)))];
     lines.extend(secrets(&loaded).await);
     let sources = sources(&loaded, &mut lines).await;
-    lines.extend(staging(&loaded).await);
+    lines.extend(stores(&loaded).await);
     if !loaded.config.wildcards.is_empty() {
         let expanded = services::expand(&mut loaded.config, &sources).await;
         let count = loaded.config.jobs.len();
@@ -80,14 +80,26 @@ async fn sources(loaded: &Loaded, lines: &mut Vec<CheckLine>) -> Sources {
     sources
 }
 
-async fn staging(loaded: &Loaded) -> Vec<CheckLine> {
-    let what = format!("staging {}", loaded.config.staging.url);
+async fn stores(loaded: &Loaded) -> Vec<CheckLine> {
+    let config = &loaded.config;
+    let mut lines = vec![probed("staging", &config.staging, loaded).await];
+    // The files loader's own check probes wherever its files are.
+    if let (Destination::Delta(_), Some(apart)) = (&config.destination, config.store_apart()) {
+        lines.push(probed("destination", apart, loaded).await);
+    }
+    lines
+}
+
+async fn probed(section: &str, place: &StoreConfig, loaded: &Loaded) -> CheckLine {
     let probed = async {
-        let opened = store::open(&loaded.config.staging, &loaded.secrets).await?;
+        let opened = store::open(place, &loaded.secrets).await?;
         store::probe(opened.store.as_ref(), &opened.root).await
     };
     let good = "create if absent, replace if unchanged: one winner each";
-    vec![line(&what, probed.await.map(|()| good.to_owned()))]
+    line(
+        &format!("{section} {}", place.url),
+        probed.await.map(|()| good.to_owned()),
+    )
 }
 
 fn line(what: &str, found: Result<String, Error>) -> CheckLine {

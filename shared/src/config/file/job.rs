@@ -107,8 +107,9 @@ pub(in super::super) struct JobFile {
     /// table that is there stays as it is (`ALTER TABLE … CLUSTER BY` changes it); of several jobs that feed one table
     /// the one that makes it decides.
     pub cluster_by: Option<ClusterBy>,
-    /// Lets a Delta table take on the type widening feature when a column's type becomes wider; older readers refuse
-    /// such tables. Also needs `schema_contract = { types = "evolve" }`.
+    /// Lets a column of a Delta table become wider in place. The table takes on the type widening feature with the
+    /// first such column, and older readers refuse it from then on. For the destination `delta` nothing less will do;
+    /// in Databricks `schema_contract = { types = "evolve" }` is enough.
     #[schemars(extend("default" = false))]
     pub type_widening: Option<bool>,
 }

@@ -111,7 +111,7 @@ pub(super) enum Put {
 
 /// Puts a change on top of exactly the version that was viewed.
 pub(super) fn commit(engine: &Engine, view: &View, change: &Change) -> Result<Put> {
-    let failed = |e| kernel_error(e, "cannot build a commit");
+    let failed = |e| unwritable(e, "cannot build a commit");
     let is_blind = change.remove == Removal::Nothing && !change.add.is_empty();
     let moves_data = is_blind || !change.add.is_empty() || change.remove != Removal::Nothing;
     // The kernel's checksum counts files along operations it knows; what people read is patched in by the door.
@@ -139,13 +139,25 @@ pub(super) fn commit(engine: &Engine, view: &View, change: &Change) -> Result<Pu
             "cannot learn whether the commit was written",
         )),
         Err(e) => {
-            let error = kernel_error(e, "cannot write a commit");
+            let error = unwritable(e, "cannot write a commit");
             match error.kind() {
                 ErrorKind::StorageBusy => Put::Unknown(error),
                 _ => return Err(error),
             }
         }
     })
+}
+
+/// What the kernel refuses to write is a matter of the table, and there its user must act.
+fn unwritable(error: KernelError, doing: &str) -> Error {
+    let error = kernel_error(error, doing);
+    match error.kind() {
+        ErrorKind::Unsupported => error.while_doing(
+            "cannot load into the table: it has a table feature that this loader does not write; drop the feature with \
+             the writer that set it, or load into a table of its own",
+        ),
+        _ => error,
+    }
 }
 
 /// Creates a table: version 0.

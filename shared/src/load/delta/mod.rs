@@ -16,7 +16,7 @@ use async_trait::async_trait;
 use object_store::ObjectStore;
 use object_store::path::Path;
 
-use super::{CleanRequest, Cleaned, HistoryEntry, Loader, Reply, StagingPlace, TargetTable, Work};
+use super::{CleanRequest, Cleaned, HistoryEntry, Loader, Reply, StagingPlace, TargetTable, Widening, Work};
 use crate::error::Result;
 use crate::model::check::{CheckLine, Verdict};
 use crate::model::job::{JobName, WriteMode};
@@ -162,6 +162,10 @@ impl Loader for Delta {
             });
         }
         lines
+    }
+
+    fn widening(&self) -> Widening {
+        Widening::ByKeyOnly
     }
 
     fn staging(&self, run: &RunId, target: &TableName) -> Result<StagingPlace> {

@@ -3,126 +3,21 @@
 //! Assertions look at what a reader sees: one that follows the ledger, and one that only globs.
 
 use std::collections::BTreeSet;
-use std::ops::Range;
 use std::pin::pin;
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures::stream::BoxStream;
-use futures::{FutureExt, StreamExt, TryStreamExt};
+use futures::{FutureExt, TryStreamExt};
 use object_store::memory::InMemory;
-use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStoreExt, PutMultipartOptions,
-    PutOptions, PutPayload, PutResult, RenameOptions,
-};
-use tokio::sync::Semaphore;
+use object_store::{ObjectMeta, ObjectStoreExt};
 
 use super::ledger::{Current, Found, Slot};
 use super::*;
+use crate::load::gate::Gate;
 use crate::model::job::{JobName, Lineage, MissingRows, Relation};
 use crate::model::manifest::StagedFile;
 use crate::model::run::{Claim, Consistency, Estimate, ReadSpec, RunKind, RunPlan, Window};
 use crate::model::table::{Column, ColumnType, TableSchema};
 use crate::model::watermark::{Life, RunNumber};
-
-/// A store whose requests wait for a permit before they are sent and for another before their answer arrives.
-#[derive(Debug)]
-struct Gate {
-    inner: Arc<dyn ObjectStore>,
-    permits: Semaphore,
-}
-
-impl Gate {
-    async fn pass(&self) {
-        self.permits.acquire().await.expect("never closed").forget();
-    }
-}
-
-impl fmt::Display for Gate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "gated {}", self.inner)
-    }
-}
-
-/// `ObjectStore` for what can be shared with the test.
-#[derive(Debug, Clone)]
-struct Gated(Arc<Gate>);
-
-impl fmt::Display for Gated {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-#[async_trait]
-impl ObjectStore for Gated {
-    async fn put_opts(&self, at: &Path, body: PutPayload, opts: PutOptions) -> object_store::Result<PutResult> {
-        self.0.pass().await;
-        let reply = self.0.inner.put_opts(at, body, opts).await;
-        self.0.pass().await;
-        reply
-    }
-
-    async fn put_multipart_opts(
-        &self,
-        at: &Path,
-        opts: PutMultipartOptions,
-    ) -> object_store::Result<Box<dyn MultipartUpload>> {
-        self.0.inner.put_multipart_opts(at, opts).await
-    }
-
-    async fn get_opts(&self, at: &Path, opts: GetOptions) -> object_store::Result<GetResult> {
-        self.0.pass().await;
-        self.0.inner.get_opts(at, opts).await
-    }
-
-    async fn get_ranges(&self, at: &Path, ranges: &[Range<u64>]) -> object_store::Result<Vec<Bytes>> {
-        self.0.inner.get_ranges(at, ranges).await
-    }
-
-    fn delete_stream(
-        &self,
-        locations: BoxStream<'static, object_store::Result<Path>>,
-    ) -> BoxStream<'static, object_store::Result<Path>> {
-        let gate = Arc::clone(&self.0);
-        let locations = locations.then(move |location| {
-            let gate = Arc::clone(&gate);
-            async move {
-                gate.pass().await;
-                location
-            }
-        });
-        let gate = Arc::clone(&self.0);
-        let deleted = self.0.inner.delete_stream(locations.boxed()).then(move |reply| {
-            let gate = Arc::clone(&gate);
-            async move {
-                gate.pass().await;
-                reply
-            }
-        });
-        deleted.boxed()
-    }
-
-    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, object_store::Result<ObjectMeta>> {
-        self.0.inner.list(prefix)
-    }
-
-    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> object_store::Result<ListResult> {
-        self.0.pass().await;
-        self.0.inner.list_with_delimiter(prefix).await
-    }
-
-    async fn copy_opts(&self, from: &Path, to: &Path, opts: CopyOptions) -> object_store::Result<()> {
-        self.0.pass().await;
-        let reply = self.0.inner.copy_opts(from, to, opts).await;
-        self.0.pass().await;
-        reply
-    }
-
-    async fn rename_opts(&self, from: &Path, to: &Path, opts: RenameOptions) -> object_store::Result<()> {
-        self.0.inner.rename_opts(from, to, opts).await
-    }
-}
 
 fn plan(mode: WriteMode) -> RunPlan {
     let column = Column {
@@ -242,12 +137,9 @@ fn files() -> Files {
 
 /// The same folder through a gate.
 fn gated(files: &Files, permits: usize) -> (Files, Arc<Gate>) {
-    let gate = Arc::new(Gate {
-        inner: Arc::clone(&files.store),
-        permits: Semaphore::new(permits),
-    });
+    let (gate, store) = Gate::before(&files.store, permits);
     let mut through = files.clone();
-    through.store = Arc::new(Gated(Arc::clone(&gate)));
+    through.store = store;
     (through, gate)
 }
 
@@ -368,7 +260,7 @@ async fn a_given_up_append_is_gone_wherever_its_sender_died_and_a_late_one_chang
 
         // The sleeper wakes up, and the step is sent once more by somebody who has not heard.
         if !lived {
-            gate.permits.add_permits(1000);
+            gate.open();
             let _ = sending.await;
         }
         let e = lost.send(&files).await.unwrap_err();
@@ -437,7 +329,7 @@ async fn a_given_up_replace_has_happened_or_never_will() {
         let seen = by_ledger(&files).await;
         assert!(seen == first.content() || seen == lost.content(), "{permits}: {seen:?}");
         if !lived {
-            gate.permits.add_permits(1000);
+            gate.open();
             let _ = sending.await;
         }
         let _ = lost.send(&files).await;
@@ -466,7 +358,7 @@ async fn a_sender_that_slept_through_two_replaces_leaves_nothing() {
         third.send(&files).await.unwrap();
         both_see(&files, &third.content(), &format!("{permits}")).await;
         if !lived {
-            gate.permits.add_permits(1000);
+            gate.open();
             let _ = sending.await;
         }
         both_see(&files, &third.content(), &format!("the sleeper woke after {permits}")).await;

@@ -27,10 +27,12 @@ use crate::model::watermark::{Life, RunId, RunNumber};
 
 mod faults;
 mod figures;
+mod foreign;
 mod keyed;
 mod model;
 mod modes;
 mod schema;
+mod stops;
 mod upkeep;
 
 /// One store and a loader on it.
