@@ -147,12 +147,6 @@ pub async fn loader(config: &Config, secrets: &Providers) -> Result<Arc<dyn Load
     })
 }
 
-#[cfg(any(feature = "delta", feature = "files"))]
-async fn open_destination(store: &StoreConfig, secrets: &Providers) -> Result<OpenStore> {
-    let opened = store::open(store, secrets).await;
-    opened.map_err(|e| e.while_doing("cannot open the destination's store"))
-}
-
 #[cfg(not(all(feature = "delta", feature = "files", feature = "databricks", feature = "postgres")))]
 fn not_in_this_binary(doing: &str, feature: &str) -> Error {
     Error::new(
