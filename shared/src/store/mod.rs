@@ -7,8 +7,10 @@
 
 use std::sync::Arc;
 
+use object_store::ObjectStore;
 use object_store::path::Path;
-use object_store::{ClientOptions, ObjectStore, RetryConfig};
+#[cfg(any(feature = "azure", feature = "aws"))]
+use object_store::{ClientOptions, RetryConfig};
 
 use crate::config::{StoreAuth, StoreConfig};
 use crate::error::{Error, ErrorKind, OrError, Result};
@@ -141,6 +143,7 @@ fn authority_and_root<'a>(config: &StoreConfig, rest: &'a str) -> Result<(&'a st
 
 /// Retries inside one request of ours. A function lives for minutes: the client's own three minutes and ten retries
 /// would let a dead store eat the whole call, and the message comes again anyway.
+#[cfg(any(feature = "azure", feature = "aws"))]
 fn retry_config() -> RetryConfig {
     RetryConfig {
         max_retries: 6,
@@ -150,6 +153,7 @@ fn retry_config() -> RetryConfig {
 }
 
 /// A chunk of an upload must get through a slow line: 8 MiB in two minutes is half a megabit.
+#[cfg(any(feature = "azure", feature = "aws"))]
 fn client_options(config: &StoreConfig) -> ClientOptions {
     ClientOptions::new()
         .with_timeout(std::time::Duration::from_mins(2))
