@@ -97,7 +97,9 @@ fn published(project: &Project, table: &str) -> Vec<String> {
     for path in files_below(&ledger) {
         let depth = path.strip_prefix(&ledger).map_or(0, |below| below.components().count());
         // A slot is `<job>/<life>/<run>.json`; what lies higher is no slot.
-        let Some(slot) = (depth == 3).then(|| document(&path)).flatten() else {
+        // Beside it may lie the lock under which it was replaced.
+        let is_slot = depth == 3 && path.extension().is_some_and(|e| e == "json");
+        let Some(slot) = is_slot.then(|| document(&path)).flatten() else {
             continue;
         };
         if is_part_of_table(&slot, &current) {

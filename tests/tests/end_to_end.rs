@@ -102,10 +102,10 @@ async fn merge_and_append_into_a_bucket() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs LAKEWARD_TEST_POSTGRES_URL and LAKEWARD_TEST_MOTO_URL: make test"]
+#[ignore = "needs LAKEWARD_TEST_POSTGRES_URL and LAKEWARD_TEST_S3_URL: make test"]
 async fn merge_and_append_into_a_bucket_with_the_state_in_a_folder() {
     let place = Place::new("e2e_two_stores").await;
-    let project = Project::new(&place.server, Destination::S3("MOTO"));
+    let project = Project::new(&place.server, Destination::S3("S3"));
     project.configure_with_local_state(&jobs_into(&place.schema, INTO_S3));
     twice_and_nothing_new(&place, &project, INTO_S3).await;
     // Each of the two stores was probed, and neither at every run.

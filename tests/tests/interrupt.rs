@@ -1,4 +1,5 @@
-//! Ctrl-C: the command says that the state is safe, ends with 3, and the next one goes on.
+//! A command that ends in the middle: after Ctrl-C it says that the state is safe and ends with 3, and the next one goes on; so does
+//! the next one after a kill, also where what the run stood on died with its process.
 
 use std::time::{Duration, Instant};
 
@@ -44,4 +45,40 @@ async fn the_user_may_stop_a_run_and_the_next_one_goes_on() {
     let source = source_rows(&place, "SELECT id::text, what FROM {s}.t").await;
     assert_same("slow", &target_rows(&project, "slow", &["id", "what"]).await, &source);
     project.run(&["runs"]).done();
+}
+
+/// A snapshot is held open by the process that planned the run.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs LAKEWARD_TEST_POSTGRES_URL: make test"]
+async fn a_run_whose_snapshot_died_with_its_process_is_planned_again_by_the_next_command() {
+    let place = Place::new("e2e_snapshot").await;
+    place
+        .run("CREATE TABLE {s}.t (id integer PRIMARY KEY, what text); INSERT INTO {s}.t SELECT n, repeat(md5(n::text), 8) FROM generate_series(1, 12000) n;
+            ANALYZE {s}.t")
+        .await;
+    let project = Project::new(&place.server, Destination::Folder);
+    project.configure(&format!(
+        "[defaults]\nslice_size = \"1MiB\"\n[[jobs]]\nname = \"t\"\ntable = \"{}.t\"\nwrite = \"replace\"\nconsistency = \"snapshot\"\n",
+        place.schema
+    ));
+    let mut started = project.start(&["run", "--progress", "json"]);
+    while started.is_alive() && !started.printed().contains("\"planned\"") {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let killed = started.kill();
+    assert!(killed.was_killed, "{}", killed.all());
+    let state = || project.run(&["--json", "runs"]).done().out;
+    assert!(
+        state().contains("\"run\": 1") || state().contains("\"run\":1"),
+        "{}",
+        state()
+    );
+    project.run(&["run"]).done();
+    let source = source_rows(&place, "SELECT id::text, what FROM {s}.t").await;
+    assert_same("t", &target_rows(&project, "t", &["id", "what"]).await, &source);
+    assert!(
+        state().contains("the process that held it open has ended"),
+        "{}",
+        state()
+    );
 }

@@ -61,7 +61,12 @@ impl Story {
 
     /// The run's statement is sent and stands before its commit, nobody knows of it, and the run is given up.
     async fn give_up(&self, part: &str, run: RunId) -> Hold {
-        let mut hold = self.lose(part, Point::Commit);
+        self.give_up_at(Point::Commit, part, run).await
+    }
+
+    /// The same where it stands elsewhere.
+    async fn give_up_at(&self, point: Point, part: &str, run: RunId) -> Hold {
+        let mut hold = self.lose(part, point);
         while self.host.handle(finish(&run)).await.is_ok() {}
         hold.reached().await;
         let reason = "a user said so".to_owned();
@@ -122,6 +127,21 @@ async fn a_copy_that_commits_late_doubles_nothing() {
         !story.is_right().await,
         "without its rule the schedule must double rows"
     );
+}
+
+/// It read its files before they were deleted and begins its transaction after the fence: nothing stops it, and the next
+/// run that brings rows takes out what it brought (rule 15).
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs LAKEWARD_TEST_POSTGRES_URL, LAKEWARD_TEST_AZURITE_URL and LAKEWARD_TEST_SPARK_URL: make test"]
+async fn a_copy_that_no_fence_stops_is_taken_out_again() {
+    let story = Story::begin("late_unfenced", "write = \"append\"\ncursor = \"id\"", Rules::all()).await;
+    let run = story.host.stage("t").await;
+    let hold = story.give_up_at(Point::SourceRead, "COPY INTO", run).await;
+    assert_eq!(story.let_go("COPY INTO", hold).await, "SUCCEEDED");
+    let rows = target_rows(&story.project, "raw.t", &["id", "what"]).await;
+    assert_eq!(rows.len(), 20, "of a run that was given up");
+    story.host.run_on(plan("t")).await;
+    story.must_be_right().await;
 }
 
 /// The ledger's row alone: in the double a transaction's statements begin when it commits, so that no fence is in their way.

@@ -23,12 +23,16 @@ struct Story {
 
 impl Story {
     async fn begin(name: &str, how: &str) -> Self {
+        Self::begin_as("t", name, how).await
+    }
+
+    async fn begin_as(job: &str, name: &str, how: &str) -> Self {
         let place = Place::new(name).await;
         place.run(TABLE).await;
         let project = Project::in_workspace(&place.server, Double::with_spark().await).await;
         let s = &place.schema;
         project.configure(&format!(
-            "[[jobs]]\nname = \"t\"\ntable = \"{s}.t\"\ntarget = \"raw.t\"\ncursor = \"at\"\n{how}\n"
+            "[[jobs]]\nname = \"{job}\"\ntable = \"{s}.t\"\ntarget = \"raw.t\"\ncursor = \"at\"\n{how}\n"
         ));
         let host = InProcess::of(&project, Rules::all()).await;
         Self { place, project, host }
@@ -118,4 +122,21 @@ async fn of_several_rows_for_a_key_the_newest_is_merged() {
     }
     story.host.run_on(plan("t")).await;
     story.must_be(newest).await;
+}
+
+/// SHOW TBLPROPERTIES prints stars behind such names, where the life that feeds the table stands.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs LAKEWARD_TEST_POSTGRES_URL, LAKEWARD_TEST_AZURITE_URL and LAKEWARD_TEST_SPARK_URL: make test"]
+async fn a_job_whose_name_sounds_like_a_secret_finds_its_table_again() {
+    let story = Story::begin_as("url_tokens", "files_secret", "write = \"append\"").await;
+    for round in 0..2 {
+        story.host.run_on(plan("url_tokens")).await;
+        story.must_be("SELECT id::text, v FROM {s}.t").await;
+        let more = format!(
+            "INSERT INTO {{s}}.t SELECT n, 'more', '2026-01-02'::timestamptz + {round} * interval '1 h' FROM generate_series(21, 29) n"
+        );
+        story.place.run(&more).await;
+    }
+    story.host.run_on(plan("url_tokens")).await;
+    story.must_be("SELECT id::text, v FROM {s}.t").await;
 }

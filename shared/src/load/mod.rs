@@ -65,6 +65,11 @@ pub trait Loader: Send + Sync + fmt::Debug {
         Ok(())
     }
 
+    /// Whether two loads of one target, even of a single statement each, are refused beside each other. Pure.
+    fn loads_one_at_a_time(&self) -> bool {
+        false
+    }
+
     /// What it takes to let a column become wider in place. Pure.
     fn widening(&self) -> Widening {
         Widening::ByContract

@@ -127,7 +127,7 @@ impl Loading<'_> {
 
     /// A loader whose load is one commit has no use for a lease.
     async fn has_the_target(&mut self) -> Result<bool> {
-        if self.steps.len() > 1 {
+        if self.steps.len() > 1 || self.services.loader.loads_one_at_a_time() {
             self.lease = lease::take(self.services, &self.run.value).await?;
             return Ok(self.lease.is_some());
         }

@@ -17,6 +17,12 @@ use crate::model::watermark::Life;
 
 /// Before the job's name in a table property.
 pub(super) const CLAIM: &str = "lakeward.job.";
+/// Behind it, before a name in hexadecimal digits.
+const HIDDEN: &str = "hex.";
+/// `SHOW TBLPROPERTIES` prints stars for the value of a property whose name holds one of these (Spark's
+/// `spark.redaction.regex` and `spark.sql.redaction.options.regex`), and a life could not be compared. Lives hold none
+/// of them.
+const REDACTED: [&str; 6] = ["secret", "password", "token", "access", "credential", "url"];
 
 /// A table as the warehouse tells it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -52,7 +58,9 @@ impl Found {
     /// The lives that feed it, by job.
     pub fn fed_by(&self) -> BTreeMap<JobName, Life> {
         let claims = self.properties.iter().filter_map(|(name, life)| {
-            let job = JobName::parse(name.strip_prefix(CLAIM)?).ok()?;
+            let told = name.strip_prefix(CLAIM)?;
+            let job = told.strip_prefix(HIDDEN).and_then(revealed);
+            let job = job.or_else(|| JobName::parse(told).ok())?;
             Some((job, Life(life.clone())))
         });
         claims.collect()
@@ -61,7 +69,19 @@ impl Found {
 
 /// The property that names the life which feeds a table for a job.
 pub(super) fn claim_property(job: &JobName) -> String {
-    format!("{CLAIM}{job}")
+    let lower = job.as_str().to_lowercase();
+    if !REDACTED.iter().any(|word| lower.contains(word)) {
+        return format!("{CLAIM}{job}");
+    }
+    let hex: String = job.as_str().bytes().map(|byte| format!("{byte:02x}")).collect();
+    format!("{CLAIM}{HIDDEN}{hex}")
+}
+
+/// The job of a property that hides its name.
+fn revealed(hex: &str) -> Option<JobName> {
+    let byte = |at: usize| u8::from_str_radix(hex.get(at..at + 2)?, 16).ok();
+    let bytes: Option<Vec<u8>> = (0..hex.len()).step_by(2).map(byte).collect();
+    JobName::parse(&String::from_utf8(bytes?).ok()?).ok()
 }
 
 /// Looks at a table; `None` if it, or its schema, is not there.
@@ -169,6 +189,32 @@ pub(super) fn described(found: &Found) -> TargetTable {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_job_is_found_behind_a_name_that_would_be_redacted() {
+        for name in [
+            "orders",
+            "public.orders",
+            "hex.orders",
+            "access_tokens",
+            "Passwords",
+            "curl_stats",
+        ] {
+            let job = JobName::parse(name).unwrap();
+            let property = claim_property(&job);
+            let lower = property.to_lowercase();
+            assert!(!REDACTED.iter().any(|word| lower.contains(word)), "{property}");
+            let found = Found {
+                properties: BTreeMap::from([(property, "k3f9x2ab".to_owned())]),
+                ..Found::default()
+            };
+            assert_eq!(found.fed_by(), BTreeMap::from([(job, Life("k3f9x2ab".to_owned()))]));
+        }
+        assert_eq!(
+            claim_property(&JobName::parse("orders").unwrap()),
+            "lakeward.job.orders"
+        );
+    }
 
     #[test]
     fn a_description_ends_where_its_columns_end() {

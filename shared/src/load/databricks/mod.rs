@@ -226,6 +226,11 @@ impl Loader for Databricks {
         Some(self.compute)
     }
 
+    /// Of two COPY INTO into one table the service may refuse one, whatever files they name.
+    fn loads_one_at_a_time(&self) -> bool {
+        true
+    }
+
     fn take_statements(&self, run: &RunId) -> u64 {
         self.client.take_sent(run)
     }

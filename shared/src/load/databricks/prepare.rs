@@ -112,7 +112,8 @@ pub(super) fn changes(found: &Found, work: &Work<'_>, target: &Object) -> Result
     if !properties.is_empty() {
         statements.push(set_properties(target, &properties));
     }
-    if change.relaxed.iter().any(|name| plan.schema.key.contains(name)) {
+    let is_key = |name: &String| plan.schema.key.iter().any(|key| key.eq_ignore_ascii_case(name));
+    if change.relaxed.iter().any(is_key) {
         statements.push(drop_primary_key(target));
     }
     for name in &change.relaxed {
@@ -183,7 +184,7 @@ fn fit(found: &Found, wanted: &Wanted, plan: &RunPlan, change: &mut Change) -> R
             column,
             wanted,
             plan,
-            "set type_widening = true (older readers then refuse the table), or declare the old type in the job",
+            "set schema_contract.types = \"evolve\" or type_widening = true (older readers then refuse the table), or declare the old type in the job",
         )),
         _ => Err(refuse(
             column,
