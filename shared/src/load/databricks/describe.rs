@@ -73,8 +73,8 @@ pub(super) fn claim_property(job: &JobName) -> String {
     if !REDACTED.iter().any(|word| lower.contains(word)) {
         return format!("{CLAIM}{job}");
     }
-    let hex: String = job.as_str().bytes().map(|byte| format!("{byte:02x}")).collect();
-    format!("{CLAIM}{HIDDEN}{hex}")
+    let hex: Vec<String> = job.as_str().bytes().map(|byte| format!("{byte:02x}")).collect();
+    format!("{CLAIM}{HIDDEN}{}", hex.concat())
 }
 
 /// The job of a property that hides its name.
