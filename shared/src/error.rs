@@ -73,6 +73,9 @@ pub enum Fate {
     /// The run cannot succeed as it was planned (its files are gone, a value does not fit, the schema changed):
     /// it is abandoned and the next run reads the same window again.
     RunIsLost,
+    /// The same, and nobody has anything to mend: what the run stood on died with its process. It is planned again at
+    /// once.
+    PlanAgain,
 }
 
 /// What failed, who must act, and the cause.
@@ -115,6 +118,13 @@ impl Error {
     #[must_use]
     pub fn run_is_lost(mut self) -> Self {
         self.fate = Fate::RunIsLost;
+        self
+    }
+
+    /// Says that the run in hand cannot succeed, and that the same plan made anew can.
+    #[must_use]
+    pub fn plan_again(mut self) -> Self {
+        self.fate = Fate::PlanAgain;
         self
     }
 

@@ -156,7 +156,8 @@ fn target_is_gone(work: &Work<'_>) -> Error {
         ErrorKind::Access,
         format!(
             "cannot find table {target}, which earlier runs of job {job} filled: restore it and run again, or load \
-             everything again (`lakeward abandon {job}`, then `lakeward reload {job} --full`)"
+             everything again (`lakeward abandon {job}`, then `lakeward reload {job} --full`, or, where other jobs load \
+             into it, `lakeward run {job} --take-over --from POSITION`)"
         ),
     )
 }

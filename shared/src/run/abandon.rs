@@ -143,7 +143,7 @@ async fn raise(run: &RunDocument, job: &mut Versioned<JobState>, services: &Serv
             if let Ok(source) = services.source(&run.plan.read.connection) {
                 source.release(&run.plan.read).await;
             }
-            // Taken by loads of several steps only, of which the first is put down before it is sent.
+            // Taken before the first step is put down; who has none may have it too, and lets it run out.
             if !run.load.steps.is_empty() {
                 lease::let_go(services, run).await;
             }

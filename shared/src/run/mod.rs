@@ -76,8 +76,7 @@ async fn after_error(error: Error, message: &Message, services: &Services) -> Re
         return Err(error);
     }
     match run {
-        // Nothing that anybody has to mend: it is planned again at once.
-        Some(run) if error.fate() == Fate::RunIsLost && error.kind().retry() == Retry::Later => {
+        Some(run) if error.fate() == Fate::PlanAgain => {
             let reason = error.chain();
             tracing::info!(%run, "given up and planned again: {reason}");
             let kind = services.state.run(run).await?.map(|found| found.value.plan.kind);

@@ -80,7 +80,7 @@ mod tests {
                 .count()
         };
         assert_eq!(slots("2026-06-01"), 1);
-        assert!(slots("2026-10-25") >= 1, "a daily job runs that day");
-        assert!(slots("2026-03-29") <= 1);
+        assert_eq!(slots("2026-10-25"), 2, "the second run finds what the first one left");
+        assert_eq!(slots("2026-03-29"), 0, "the next day's run reads that day's rows");
     }
 }

@@ -119,7 +119,7 @@ async fn begin(session: &Session, connector: &Connector, plan: &RunPlan, holds_s
             }
             // Nothing is wrong with anything: another plan has another snapshot.
             let text = "cannot read under the snapshot of the plan: the process that held it open has ended";
-            Error::new(ErrorKind::SourceBusy, text).because(e).run_is_lost()
+            Error::new(ErrorKind::SourceBusy, text).because(e).plan_again()
         })
 }
 
