@@ -29,7 +29,7 @@ pub struct DatabricksConfig {
     pub auth: DatabricksAuth,
     /// Of new tables.
     pub table_properties: BTreeMap<String, String>,
-    /// Of new tables.
+    /// Of all targets.
     pub table_tags: BTreeMap<String, String>,
     /// The staging place as the warehouse spells it, where that does not follow from its URL: a volume's path.
     pub copy_from: Option<String>,
@@ -83,6 +83,15 @@ pub enum DatabricksAuth {
         /// Of a user-assigned identity.
         client_id: Option<String>,
     },
+    /// The role of an AWS host, proved by STS and exchanged.
+    AwsRole {
+        /// Application id of the service principal.
+        client_id: Option<String>,
+        /// The workspace's token endpoint unless said.
+        audience: Option<String>,
+        /// `AWS_REGION` unless said.
+        region: Option<String>,
+    },
     /// A token of the platform, exchanged.
     Oidc {
         /// The platform's token.
@@ -101,7 +110,7 @@ impl DatabricksAuth {
             Self::OauthM2m { client_secret, .. } | Self::AzureServicePrincipal { client_secret, .. } => {
                 vec![(key("client_secret"), client_secret)]
             }
-            Self::AzureManagedIdentity { .. } => vec![],
+            Self::AzureManagedIdentity { .. } | Self::AwsRole { .. } => vec![],
         }
     }
 }
@@ -241,6 +250,15 @@ fn auth(file: DatabricksAuthFile) -> DatabricksAuth {
             authority,
         },
         DatabricksAuthFile::AzureManagedIdentity { client_id } => DatabricksAuth::AzureManagedIdentity { client_id },
+        DatabricksAuthFile::AwsRole {
+            client_id,
+            audience,
+            region,
+        } => DatabricksAuth::AwsRole {
+            client_id,
+            audience,
+            region,
+        },
         DatabricksAuthFile::Oidc { token, client_id } => DatabricksAuth::Oidc {
             token: SecretText(token),
             client_id,

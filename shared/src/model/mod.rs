@@ -6,6 +6,8 @@
 pub mod batch;
 pub mod check;
 pub mod effort;
+#[cfg(any(test, feature = "fixtures"))]
+pub mod fixture;
 pub mod ids;
 pub mod job;
 pub mod manifest;

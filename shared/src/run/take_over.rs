@@ -6,20 +6,15 @@
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::job::Job;
 use crate::model::message::TakeOver;
-use crate::model::run::{
-    Claim, Consistency, Estimate, LoadRecord, LoadStatus, Outcome, ReadSpec, RunDocument, RunKind, RunPlan, Window,
-};
+use crate::model::run::{Claim, Consistency, Estimate, Outcome, ReadSpec, RunDocument, RunKind, RunPlan, Window};
 use crate::model::table::TableSchema;
 use crate::model::watermark::RunNumber;
 use crate::state::{JobState, Versioned, Written};
 
 use super::Services;
-use super::decide::Rule;
+use super::decide::{self, Rule};
 use super::record::{Ending, result};
 use super::staged::Staged;
-
-/// Why there is a number without a run.
-const REASON: &str = "the job started again at another position";
 
 /// Takes the next number, which stays without a run, and moves the position. `None` if the job's state changed meanwhile.
 pub(super) async fn start_again(
@@ -50,8 +45,7 @@ async fn take_number(job: &Job, state: &JobState, services: &Services) -> Result
     let given_up = given_up(job, state, services);
     let is_taken = match services.state.create_run(&given_up).await? {
         Written::Won(_) => false,
-        // Of somebody who started again and was killed; no run that was planned is like it.
-        Written::Lost(found) => found.is_none_or(|found| found.value.load != given_up.load),
+        Written::Lost(found) => found.is_none_or(|found| decide::is_taken(&found.value.load)),
     };
     if is_taken {
         let text = format!(
@@ -65,7 +59,7 @@ async fn take_number(job: &Job, state: &JobState, services: &Services) -> Result
         staged: &Staged::default(),
         loaded: Outcome::default(),
         load_ms: 0,
-        abandoned: Some(REASON.to_owned()),
+        abandoned: Some(decide::STARTED_AGAIN.to_owned()),
         price_per_hour: None,
     };
     services.state.create_result(&result(&given_up, ending)).await?;
@@ -110,14 +104,9 @@ fn given_up(job: &Job, state: &JobState, services: &Services) -> RunDocument {
         planned_at: services.clock.now(),
         notes: vec![],
     };
-    let load = LoadRecord {
-        status: LoadStatus::Abandoned,
-        reason: Some(REASON.to_owned()),
-        ..LoadRecord::default()
-    };
     RunDocument {
         id: state.next_run(),
         plan,
-        load,
+        load: decide::given_up(),
     }
 }

@@ -191,13 +191,23 @@ impl Cut {
             None => true,
         } && keys.nulls_are_last();
         let is_ordered = !self.checks_order || (follows_newest != Ordering::Less && keys.are_ordered());
-        if nulls_are_last && is_ordered {
-            Ok(())
-        } else {
-            Err(Error::bug(format!(
+        if !nulls_are_last {
+            // A server's NULLs come last: this one was made of a value that has no counterpart.
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!(
+                    "cannot cut by slice key '{}': it holds a value such as -infinity that on_invalid = \"null\" \
+                     writes as NULL, and that comes before others; mend it in the source, or leave it out by where",
+                    self.name
+                ),
+            ));
+        }
+        match is_ordered {
+            true => Ok(()),
+            false => Err(Error::bug(format!(
                 "cannot cut by slice key '{}': the source's rows do not come in its order",
                 self.name
-            )))
+            ))),
         }
     }
 }
@@ -378,6 +388,17 @@ mod tests {
                     prop_assert!(keys[..received].windows(2).all(|pair| pair[0] == pair[1]), "{e:?}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_null_before_a_value_is_somebodys_and_an_older_value_is_our_fault() {
+        for (keys, kind) in [
+            (vec![None, Some(1)], ErrorKind::Unsupported),
+            (vec![Some(2), Some(1)], ErrorKind::Bug),
+        ] {
+            let refused = cut_for(&keys, 100).take(batch(&keys)).unwrap_err();
+            assert_eq!(refused.kind(), kind, "{}", refused.chain());
         }
     }
 

@@ -27,6 +27,19 @@ struct Token {
     until: Option<Duration>,
 }
 
+/// The role of an AWS host, and where it is.
+#[derive(Debug, Clone)]
+pub struct Role {
+    /// `AWS_ACCESS_KEY_ID`
+    pub id: String,
+    /// `AWS_SECRET_ACCESS_KEY`
+    pub secret: String,
+    /// `AWS_SESSION_TOKEN`
+    pub session: String,
+    /// `AWS_REGION`
+    pub region: String,
+}
+
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Access {
@@ -36,6 +49,9 @@ pub struct Access {
     /// Value of `X-IDENTITY-HEADER`.
     identity_header: Mutex<String>,
     requests: Mutex<Vec<String>>,
+    role: Mutex<Option<Role>>,
+    /// Tokens that STS signed, with whom they are for.
+    proofs: Mutex<BTreeMap<String, String>>,
 }
 
 impl Access {
@@ -52,6 +68,29 @@ impl Access {
     /// What a managed identity's endpoint wants to see.
     pub fn set_identity_header(&self, value: &str) {
         *lock(&self.identity_header) = value.into();
+    }
+
+    /// Whom STS knows.
+    pub fn set_role(&self, role: Role) {
+        *lock(&self.role) = Some(role);
+    }
+
+    /// The same.
+    pub fn role(&self) -> Option<Role> {
+        lock(&self.role).clone()
+    }
+
+    /// A token that says who the role is, for an audience.
+    pub fn prove(&self, audience: &str) -> String {
+        let token = format!("aHM.{:016x}.c2ln", rand::random::<u64>());
+        lock(&self.requests).push("sts".into());
+        lock(&self.proofs).insert(token.clone(), audience.into());
+        token
+    }
+
+    /// Whom such a token is for.
+    pub fn audience(&self, token: &str) -> Option<String> {
+        lock(&self.proofs).get(token).cloned()
     }
 
     /// Whether it is that.

@@ -60,6 +60,8 @@ pub enum Opener {
     Token(String),
     /// A signature for the folder that is read, made by this key of the account.
     SignedBy(String),
+    /// A storage credential of this name, on which we have READ FILES.
+    Credential(String),
 }
 
 /// All of it.

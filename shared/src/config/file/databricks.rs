@@ -31,7 +31,7 @@ pub(in super::super) struct DatabricksFile {
     pub auth: DatabricksAuthFile,
     /// Properties of new tables.
     pub table_properties: Option<BTreeMap<String, String>>,
-    /// Tags of new tables.
+    /// Tags of all targets: what is missing or has another value is set by the next load. Others stay.
     pub table_tags: Option<BTreeMap<String, String>>,
     /// Appends commit in one transaction with a row of the table `_lakeward_runs` beside their target, which shuts out
     /// statements that come after their run was given up. For catalog-managed tables: new targets of append jobs become
@@ -85,6 +85,18 @@ pub(in super::super) enum DatabricksAuthFile {
     AzureManagedIdentity {
         /// The client id of a user-assigned identity, where the host has several.
         client_id: Option<String>,
+    },
+    /// AWS: the role of the host, of a function, a task or a machine. STS proves it (`sts:GetWebIdentityToken`), and a
+    /// federation policy takes that in exchange: no secret at all.
+    AwsRole {
+        /// The application id of the service principal. Without it the account's policy decides.
+        client_id: Option<String>,
+        /// Whom the proof is for; the policy must name the same. Without it the address of the workspace's token endpoint,
+        /// `https://HOST/oidc/v1/token`.
+        audience: Option<String>,
+        /// The region whose STS is asked. Without it `AWS_REGION`.
+        #[schemars(extend("examples" = ["eu-central-1"]))]
+        region: Option<String>,
     },
     /// A token of the platform, exchanged by a federation policy: no secret of Databricks at all.
     Oidc {

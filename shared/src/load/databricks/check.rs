@@ -1,8 +1,10 @@
 //! Pre-flight: what a load needs, tried rather than looked up; one line each, with the grant that is missing.
 //!
-//! A table of one column is created where staging tables go, filled by a COPY of a file that was just staged, altered as
-//! a fence alters, and dropped. It refuses to alter a target: that would fail whoever is loading it.
+//! A table of one column is created wherever staging tables and new targets go, filled by a COPY of a file that was just
+//! staged, altered as a fence alters, and dropped. It refuses to alter a target: that would fail whoever is loading it.
+//! A deletion of no rows there commits nothing.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::{Int64Array, RecordBatch};
@@ -16,7 +18,7 @@ use parquet::arrow::ArrowWriter;
 use super::Databricks;
 use super::client::{Failure, Rows, Statement};
 use super::describe::look;
-use super::place::STAGING_PREFIX;
+use super::place::check_name;
 use super::render::ledger::CATALOG_MANAGED;
 use super::render::quote::{Object, literal};
 use super::render::{drop_table, fence};
@@ -27,6 +29,8 @@ use crate::store::failure;
 
 /// Tokens are refused when clocks differ by minutes.
 const CLOCK_SECONDS_MAX: i64 = 120;
+/// What is staged.
+const FILE: &str = "one.parquet";
 
 /// All lines.
 pub(super) async fn check(loader: &Databricks, targets: &[TableName]) -> Vec<CheckLine> {
@@ -37,17 +41,24 @@ pub(super) async fn check(loader: &Databricks, targets: &[TableName]) -> Vec<Che
         // Every other line would say the same.
         return lines;
     }
+    let mut places = BTreeSet::new();
     for target in targets {
-        lines.push(line(format!("databricks: table {target}"), table(loader, target).await));
+        let found = table(loader, target).await;
+        places.extend(loader.staging_place(target));
+        if matches!(found, Ok(Target::New)) {
+            // It is made where it will stand, wherever staging tables are.
+            places.extend(loader.object(target).map(|object| schema_of(&object)));
+        }
+        lines.push(line(format!("databricks: table {target}"), found.map(Target::verdict)));
     }
-    if let Some(target) = targets.first() {
-        let tried = try_load(loader, target, false).await;
+    for place in places {
+        let tried = try_load(loader, &place, false).await;
         lines.push(line(
             "databricks: create, COPY INTO, alter and drop a staging table".into(),
             tried,
         ));
         if loader.run_ledger {
-            let tried = try_transaction(loader, target).await;
+            let tried = try_transaction(loader, &place).await;
             lines.push(line(
                 "databricks: COPY INTO a catalog-managed table in a transaction".into(),
                 tried,
@@ -58,9 +69,9 @@ pub(super) async fn check(loader: &Databricks, targets: &[TableName]) -> Vec<Che
 }
 
 /// A run ledger needs COPY INTO in a transaction; without that, appends go on by COPY INTO alone.
-async fn try_transaction(loader: &Databricks, target: &TableName) -> Result<Verdict> {
+async fn try_transaction(loader: &Databricks, place: &[String; 2]) -> Result<Verdict> {
     let doing = "appends go on without the run ledger; run_ledger = false under [destination] ends this line";
-    match try_load(loader, target, true).await {
+    match try_load(loader, place, true).await {
         Err(e) if e.kind() == ErrorKind::Unsupported => Ok(Verdict::Warning(e.while_doing(doing).chain())),
         tried => tried.map_err(|e| e.while_doing(doing)),
     }
@@ -91,28 +102,58 @@ async fn who(loader: &Databricks) -> Result<Verdict> {
     })
 }
 
-async fn table(loader: &Databricks, target: &TableName) -> Result<Verdict> {
-    let object = loader.object(target)?;
-    if let Some(found) = look(loader, &object).await? {
-        return Ok(Verdict::Good(format!("{} columns", found.columns.len())));
+/// What a check finds of a target.
+enum Target {
+    /// The first run creates it.
+    New,
+    /// It is there, with so many columns.
+    There(usize),
+}
+
+impl Target {
+    fn verdict(self) -> Verdict {
+        Verdict::Good(match self {
+            Self::New => "does not exist yet; the first run creates it".to_owned(),
+            Self::There(columns) => format!("{columns} columns, may be read and changed"),
+        })
     }
-    let schema = object.schema_sql()?;
-    let described = run(loader, format!("DESCRIBE SCHEMA {schema}")).await;
-    described.map_err(|e| {
-        let remedy =
-            format!("cannot see schema {schema}: create it, or grant USE CATALOG, USE SCHEMA and CREATE TABLE");
-        e.while_doing(remedy)
-    })?;
-    Ok(Verdict::Good("does not exist yet; the first run creates it".into()))
+}
+
+fn schema_of(object: &Object) -> [String; 2] {
+    let [catalog, schema, _] = &object.parts;
+    [catalog.clone(), schema.clone()]
+}
+
+async fn table(loader: &Databricks, target: &TableName) -> Result<Target> {
+    let object = loader.object(target)?;
+    let Some(found) = look(loader, &object).await? else {
+        let schema = object.schema_sql()?;
+        let described = run(loader, format!("DESCRIBE SCHEMA {schema}")).await;
+        described.map_err(|e| {
+            let remedy =
+                format!("cannot see schema {schema}: create it, or grant USE CATALOG, USE SCHEMA and CREATE TABLE");
+            e.while_doing(remedy)
+        })?;
+        return Ok(Target::New);
+    };
+    // Of privileges that come by groups and from above no catalog view tells; a statement that does nothing does.
+    for (sql, privilege) in [
+        (format!("SELECT 1 FROM {} LIMIT 0", object.sql), "SELECT"),
+        (format!("DELETE FROM {} WHERE FALSE", object.sql), "MODIFY"),
+    ] {
+        let tried = run(loader, sql).await;
+        tried.map_err(|e| e.while_doing(format!("cannot load into table {target}: grant {privilege} on it")))?;
+    }
+    Ok(Target::There(found.columns.len()))
 }
 
 /// The way of a run, in small.
-async fn try_load(loader: &Databricks, target: &TableName, in_transaction: bool) -> Result<Verdict> {
-    let nonce = loader.ids.long();
-    let [catalog, schema] = loader.staging_place(target)?;
-    let table = Object::new(&catalog, &schema, &format!("{STAGING_PREFIX}check_{nonce}"))?;
-    let file = loader.check_file(&nonce);
-    let tried = fill(loader, &table, &file, &nonce, in_transaction).await;
+async fn try_load(loader: &Databricks, place: &[String; 2], in_transaction: bool) -> Result<Verdict> {
+    let name = check_name(Utc::now(), &loader.ids.long());
+    let [catalog, schema] = place;
+    let table = Object::new(catalog, schema, &name)?;
+    let file = loader.checks_folder().join(name.as_str()).join(FILE);
+    let tried = fill(loader, &table, &file, in_transaction).await;
     // Whatever came of it, nothing stays.
     let dropped = run(loader, drop_table(&table)).await;
     let deleted = loader.store.delete(&file).await;
@@ -122,7 +163,7 @@ async fn try_load(loader: &Databricks, target: &TableName, in_transaction: bool)
     Ok(Verdict::Good(format!("in {catalog}.{schema}, reading {}", loader.uri)))
 }
 
-async fn fill(loader: &Databricks, table: &Object, file: &Path, nonce: &str, in_transaction: bool) -> Result<()> {
+async fn fill(loader: &Databricks, table: &Object, file: &Path, in_transaction: bool) -> Result<()> {
     let doing = |remedy: &str| {
         let text = remedy.to_owned();
         move |e: Error| e.while_doing(text)
@@ -141,11 +182,12 @@ async fn fill(loader: &Databricks, table: &Object, file: &Path, nonce: &str, in_
         ))?;
     let put = loader.store.put(file, one_row()?.into()).await;
     put.map_err(|e| failure(e, loader.store.as_ref(), "stage a file"))?;
-    let folder = format!("data/check/{nonce}");
+    let name = &table.parts[2];
+    let folder = format!("data/check/{name}");
     let reading = loader.reading(&folder, loader.access(&folder).await?);
     let credential = reading.credential_sql()?;
     let copy = format!(
-        "{}COPY INTO {} FROM (SELECT CAST(c0001 AS BIGINT) AS n FROM {}{credential}) FILEFORMAT = PARQUET FILES = ('one.parquet') FORMAT_OPTIONS ('ignoreMissingFiles' = 'false'){}",
+        "{}COPY INTO {} FROM (SELECT CAST(c0001 AS BIGINT) AS n FROM {}{credential}) FILEFORMAT = PARQUET FILES = ('{FILE}') FORMAT_OPTIONS ('ignoreMissingFiles' = 'false'){}",
         script.0,
         table.sql,
         literal(&reading.folder),
@@ -158,7 +200,7 @@ async fn fill(loader: &Databricks, table: &Object, file: &Path, nonce: &str, in_
         let text = "cannot COPY a staged file: the warehouse found another folder than the one that was written; look at copy_from under [staging]";
         return Err(Error::new(ErrorKind::Config, text));
     }
-    run(loader, fence(table, nonce)).await.map_err(doing(
+    run(loader, fence(table, name)).await.map_err(doing(
         "cannot set a table property, which is the fence of the protocol: grant MODIFY",
     ))?;
     Ok(())

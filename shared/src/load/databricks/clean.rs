@@ -1,16 +1,17 @@
-//! Taking away what nothing needs any more: staged files of ended runs, and staging tables that were left behind.
+//! Taking away what nothing needs any more: staged files of ended runs, staging tables that were left behind, and what a
+//! check left that was killed.
 //!
 //! It refuses to touch what belongs to an open run, to a run above the watermark or to another life, and files younger
 //! than asked for.
 
 use chrono::TimeDelta;
 use futures::TryStreamExt as _;
-use object_store::ObjectStoreExt as _;
 use object_store::path::Path;
+use object_store::{ObjectMeta, ObjectStoreExt as _};
 
 use super::Databricks;
 use super::client::{Failure, SqlVerdict, Statement};
-use super::place::{STAGING_PREFIX, staging_run};
+use super::place::{STAGING_PREFIX, check_began, staging_run};
 use super::render::drop_table;
 use super::render::quote::{Object, literal};
 use crate::error::Result;
@@ -29,20 +30,44 @@ fn is_ended(run: RunNumber, request: &CleanRequest<'_>) -> bool {
     run <= request.ended && request.open != Some(run)
 }
 
+/// A check lasts for minutes.
+const CHECK_MAX: TimeDelta = TimeDelta::hours(1);
+
+fn is_left_by_a_check(name: &str, request: &CleanRequest<'_>) -> bool {
+    check_began(name).is_some_and(|began| request.now.signed_duration_since(began) > CHECK_MAX)
+}
+
 async fn files(loader: &Databricks, request: &CleanRequest<'_>) -> Result<Cleaned> {
-    let folder = loader.life_folder(request.job, request.life);
     let keep = TimeDelta::from_std(request.keep).unwrap_or(TimeDelta::MAX);
     let cutoff = request.now.checked_sub_signed(keep).unwrap_or_default();
+    let runs = loader.life_folder(request.job, request.life);
+    let is_ended = |object: &ObjectMeta| {
+        let run = first_below(&runs, &object.location).and_then(|name| name.parse().ok());
+        object.last_modified < cutoff && run.is_some_and(|run| is_ended(RunNumber(run), request))
+    };
+    let checks = loader.checks_folder();
+    let is_left = |object: &ObjectMeta| {
+        first_below(&checks, &object.location).is_some_and(|name| is_left_by_a_check(&name, request))
+    };
+    let mut cleaned = delete(loader, request, &runs, is_ended).await?;
+    let left = delete(loader, request, &checks, is_left).await?;
+    cleaned.objects += left.objects;
+    cleaned.bytes += left.bytes;
+    Ok(cleaned)
+}
+
+/// Deletes the doomed objects of a folder.
+async fn delete(
+    loader: &Databricks,
+    request: &CleanRequest<'_>,
+    folder: &Path,
+    is_doomed: impl Fn(&ObjectMeta) -> bool,
+) -> Result<Cleaned> {
     let doing = format!("clean the staged files of job {}", request.job);
     let failed = |e| failure(e, loader.store.as_ref(), &doing);
-    let objects: Vec<_> = loader.store.list(Some(&folder)).try_collect().await.map_err(failed)?;
+    let objects: Vec<_> = loader.store.list(Some(folder)).try_collect().await.map_err(failed)?;
     let mut cleaned = Cleaned::default();
-    for object in objects {
-        let is_doomed = object.last_modified < cutoff
-            && run_of(&folder, &object.location).is_some_and(|run| is_ended(run, request));
-        if !is_doomed {
-            continue;
-        }
+    for object in objects.into_iter().filter(is_doomed) {
         match loader.store.delete(&object.location).await {
             Ok(()) => {
                 cleaned.objects += 1;
@@ -56,13 +81,13 @@ async fn files(loader: &Databricks, request: &CleanRequest<'_>) -> Result<Cleane
     Ok(cleaned)
 }
 
-/// The run in whose folder an object lies.
-fn run_of(folder: &Path, object: &Path) -> Option<RunNumber> {
+/// The folder in a folder in which an object lies.
+fn first_below(folder: &Path, object: &Path) -> Option<String> {
     let first = object.prefix_match(folder)?.next()?;
-    first.as_ref().parse().ok().map(RunNumber)
+    Some(first.as_ref().to_owned())
 }
 
-/// Staging tables of ended runs: those of sends whose fate was unknown.
+/// Staging tables of ended runs: those of sends whose fate was unknown. And those of checks.
 async fn tables(loader: &Databricks, request: &CleanRequest<'_>) -> Result<u64> {
     let [catalog, schema] = loader.staging_place(request.target)?;
     let place = Object::new(&catalog, &schema, "x")?;
@@ -81,7 +106,7 @@ async fn tables(loader: &Databricks, request: &CleanRequest<'_>) -> Result<u64> 
             continue;
         };
         let run = staging_run(name, request.job, request.life);
-        if !run.is_some_and(|run| is_ended(run, request)) {
+        if !run.is_some_and(|run| is_ended(run, request)) && !is_left_by_a_check(name, request) {
             continue;
         }
         let table = Object::new(&catalog, &schema, name)?;

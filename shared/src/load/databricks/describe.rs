@@ -84,6 +84,12 @@ fn revealed(hex: &str) -> Option<JobName> {
     JobName::parse(&String::from_utf8(bytes?).ok()?).ok()
 }
 
+/// A question to the catalog about one table, which its text calls `:schema` and `:table`.
+fn about(table: &Object, step: &str, sql: String) -> Statement {
+    let [_, schema, name] = &table.parts;
+    Statement::brief(step, sql).with("schema", schema).with("table", name)
+}
+
 /// Looks at a table; `None` if it, or its schema, is not there.
 pub(super) async fn look(loader: &Databricks, table: &Object) -> Result<Option<Found>> {
     let describe = Statement::brief("describe", format!("DESCRIBE TABLE {}", table.sql));
@@ -92,9 +98,7 @@ pub(super) async fn look(loader: &Databricks, table: &Object) -> Result<Option<F
         "SELECT column_name FROM {}.information_schema.columns WHERE table_schema = :schema AND table_name = :table AND is_nullable = 'NO'",
         identifier(&table.parts[0])?
     );
-    let strict = Statement::brief("not_null", strict)
-        .with("schema", table.parts[1].clone())
-        .with("table", table.parts[2].clone());
+    let strict = about(table, "not_null", strict);
     // Three answers at once: a statement costs a fraction of a second however little it does.
     let (columns, properties, strict) = tokio::join!(
         loader.client.run(&describe),
@@ -116,6 +120,24 @@ pub(super) async fn look(loader: &Databricks, table: &Object) -> Result<Option<F
         columns: read_columns(&columns, &strict.collect()),
         properties: read_properties(&properties),
     }))
+}
+
+/// The tags of a table; not asked where none are wanted.
+pub(super) async fn tagged(loader: &Databricks, table: &Object) -> Result<BTreeMap<String, String>> {
+    if loader.tags.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let sql = format!(
+        "SELECT tag_name, tag_value FROM {}.information_schema.table_tags WHERE schema_name = :schema AND table_name = :table",
+        identifier(&table.parts[0])?
+    );
+    let rows = loader.client.run(&about(table, "tags", sql)).await;
+    let rows = rows.map_err(super::client::Failure::into_error)?;
+    let tags = (0..rows.values.len()).filter_map(|row| {
+        let (tag, value) = (rows.get(row, "tag_name")?, rows.get(row, "tag_value"));
+        Some((tag.to_owned(), value.unwrap_or_default().to_owned()))
+    });
+    Ok(tags.collect())
 }
 
 /// The types of a table's columns, by name in small letters; nothing where there is no table.

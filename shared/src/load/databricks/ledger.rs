@@ -10,7 +10,7 @@ use super::client::{Failure, SqlVerdict, Statement};
 use super::describe::{Found, live_types, look};
 use super::render::ledger::{CATALOG_MANAGED, LEDGER, create_ledger, give_up, open_run};
 use super::render::quote::Object;
-use super::render::table::{TableOptions, set_properties};
+use super::render::table::set_properties;
 use super::withdraw::unless_missing;
 use crate::error::Result;
 use crate::load::{Reply, Work};
@@ -68,14 +68,12 @@ fn takes_part(found: &Found) -> bool {
 }
 
 /// What a new target gets: an append's can take part.
-pub(super) fn table_options(loader: &Databricks, work: &Work<'_>) -> Result<TableOptions> {
-    let mut options = loader.options.clone();
+pub(super) fn properties(loader: &Databricks, work: &Work<'_>) -> Result<BTreeMap<String, String>> {
+    let mut properties = loader.properties.clone();
     if place(loader, work)?.is_some() {
-        options
-            .properties
-            .insert(CATALOG_MANAGED.to_owned(), "supported".to_owned());
+        properties.insert(CATALOG_MANAGED.to_owned(), "supported".to_owned());
     }
-    Ok(options)
+    Ok(properties)
 }
 
 /// The ledger and the run's row in it, if the target takes part.

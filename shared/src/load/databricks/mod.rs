@@ -8,6 +8,7 @@
 //! `steps` load, `ledger` lets appends commit with their run's row, `withdraw` takes a run out, `sas` signs for
 //! a run's folder, `clean` and `check` are for people's commands.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -56,7 +57,6 @@ use auth::Tokens;
 use client::{Address, Client};
 use render::copy::{Access, Reading};
 use render::quote::Object;
-use render::table::TableOptions;
 use sas::Signer;
 
 /// What a host gives the loader beside its configuration.
@@ -86,7 +86,10 @@ pub struct Databricks {
     catalog: String,
     schema: String,
     staging_schema: Option<String>,
-    options: TableOptions,
+    /// Of new targets.
+    properties: BTreeMap<String, String>,
+    /// Of all targets.
+    tags: BTreeMap<String, String>,
     run_ledger: bool,
     compute: Compute,
     ids: Ids,
@@ -137,10 +140,8 @@ impl Databricks {
             catalog: config.catalog.clone(),
             schema: config.schema.clone(),
             staging_schema: config.staging_schema.clone(),
-            options: TableOptions {
-                properties: config.table_properties.clone(),
-                tags: config.table_tags.clone(),
-            },
+            properties: config.table_properties.clone(),
+            tags: config.table_tags.clone(),
             run_ledger: config.run_ledger,
             compute: Compute {
                 price_per_hour: config.price_per_hour,
@@ -187,8 +188,9 @@ impl Databricks {
         self.life_folder(&run.job, &run.life).join(run.run.to_string())
     }
 
-    fn check_file(&self, nonce: &str) -> Path {
-        let inside = ["data", "check", nonce, "one.parquet"].map(Into::into);
+    /// Where checks stage their files, a folder each.
+    fn checks_folder(&self) -> Path {
+        let inside = ["data", "check"].map(Into::into);
         self.root.parts().chain(inside).collect()
     }
 

@@ -3,6 +3,8 @@
 //! It refuses a store that a warehouse cannot read. The spelling of a path never changes: the target's ledger of loaded
 //! files knows paths, not files.
 
+use chrono::{DateTime, Utc};
+
 use crate::config::StoreConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::job::JobName;
@@ -43,6 +45,9 @@ pub(super) fn warehouse_uri(staging: &StoreConfig, copy_from: Option<&str>) -> R
 /// How all staging tables of ours begin.
 pub(super) const STAGING_PREFIX: &str = "_lakeward_";
 
+/// How what a check leaves when it is killed begins.
+const CHECK: &str = "_lakeward_check_";
+
 /// A staging table's name: `_lakeward_<job>_<life>_<run>_<nonce>`, in letters that every catalog takes. Life and nonce
 /// make it unique; the job is there for people.
 pub(super) fn staging_name(run: &RunId, nonce: &str) -> String {
@@ -56,6 +61,18 @@ pub(super) fn staging_run(name: &str, job: &JobName, life: &Life) -> Option<RunN
     let (number, nonce) = name.strip_prefix(&prefix)?.split_once('_')?;
     let is_ours = !nonce.is_empty() && nonce.chars().all(|c| c.is_ascii_alphanumeric());
     number.parse().ok().filter(|_| is_ours).map(RunNumber)
+}
+
+/// What a check calls its table, and the folder of its file: when it began, in seconds of Unix time, and a nonce.
+pub(super) fn check_name(now: DateTime<Utc>, nonce: &str) -> String {
+    format!("{CHECK}{}_{nonce}", now.timestamp())
+}
+
+/// When the check began whose table or folder is called so; `None` for any other name.
+pub(super) fn check_began(name: &str) -> Option<DateTime<Utc>> {
+    let (seconds, nonce) = name.strip_prefix(CHECK)?.split_once('_')?;
+    let is_ours = nonce.chars().all(|c| c.is_ascii_alphanumeric());
+    DateTime::from_timestamp(seconds.parse().ok()?, 0).filter(|_| is_ours)
 }
 
 fn plain(text: &str) -> String {
@@ -108,5 +125,19 @@ mod tests {
         assert_eq!(staging_run(&name, &job, &Life("other".into())), None);
         assert_eq!(staging_run(&name, &JobName::parse("shop").unwrap(), &life), None);
         assert_eq!(staging_run("orders", &job, &life), None);
+        assert_eq!(check_began(&name), None);
+        let check = JobName::parse("check").unwrap();
+        let began = DateTime::from_timestamp(1_767_225_600, 0).unwrap();
+        let name = check_name(began, "7xq0m3f9");
+        assert_eq!(name, "_lakeward_check_1767225600_7xq0m3f9");
+        assert_eq!(check_began(&name), Some(began));
+        assert_eq!(staging_run(&name, &check, &Life("1767225600".into())), None);
+        // A job that is called so, in a life of digits.
+        let run = RunId {
+            job: check,
+            life: Life("12345678".into()),
+            run: RunNumber(7),
+        };
+        assert_eq!(check_began(&staging_name(&run, "7xq0m3f9")), None);
     }
 }

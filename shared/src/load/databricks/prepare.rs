@@ -9,10 +9,12 @@ use std::collections::BTreeMap;
 use super::Databricks;
 use super::client::{SqlVerdict, Statement};
 use super::columns::{Wanted, check_key, wanted};
-use super::describe::{Found, FoundColumn, claim_property, look};
+use super::describe::{Found, FoundColumn, claim_property, look, tagged};
 use super::ledger::{self, Live};
 use super::render::quote::{Object, identifier};
-use super::render::table::{add_columns, create_target, drop_not_null, drop_primary_key, set_properties, widen};
+use super::render::table::{
+    add_columns, create_target, drop_not_null, drop_primary_key, set_properties, set_tags, widen,
+};
 use crate::error::{Error, ErrorKind, Result};
 use crate::load::{Work, target_forgot_us, target_is_gone};
 use crate::model::job::{MissingRows, WriteMode};
@@ -28,29 +30,18 @@ const WIDENING: &str = "delta.enableTypeWidening";
 /// Creates, claims, alters.
 pub(super) async fn prepare(loader: &Databricks, work: &Work<'_>) -> Result<()> {
     check_key(work.plan)?;
-    let target = loader.object(&work.plan.target)?;
     for _ in 0..ROUNDS_MAX {
-        let found = look(loader, &target).await?;
-        let live = Live::of(loader, work, found.as_ref())?;
-        let statements = match &found {
-            Some(found) => changes(found, work, &target)?,
-            None => create(loader, work, &target)?,
-        };
+        let (live, statements) = needed(loader, work).await?;
         if statements.is_empty() {
             return ledger::prepare(loader, work, &live).await;
         }
         for sql in statements {
-            let statement = Statement::brief("prepare", sql);
-            match loader.client.run(&statement).await {
+            match loader.client.run(&Statement::brief("prepare", &sql)).await {
                 Ok(_) => {}
                 // Somebody else did the same: the next look tells what is left to do.
                 Err(e) if e.says(SqlVerdict::AlreadyThere) || e.says(SqlVerdict::Passes) => break,
                 Err(e) => {
-                    let hint = match found.is_none() && live.ledger.is_some() {
-                        true => "; as a catalog-managed one: run_ledger = false under [destination] makes a plain one",
-                        false => "",
-                    };
-                    let doing = format!("cannot prepare table {}{hint}", work.plan.target);
+                    let doing = format!("cannot prepare table {}{}", work.plan.target, hint(&sql, &live));
                     return Err(e.into_error().while_doing(doing));
                 }
             }
@@ -62,7 +53,19 @@ pub(super) async fn prepare(loader: &Databricks, work: &Work<'_>) -> Result<()> 
     ))
 }
 
-pub(super) fn create(loader: &Databricks, work: &Work<'_>, target: &Object) -> Result<Vec<String>> {
+/// Looks at the target: what a load must know of it, and the statements that make it as the plan says.
+pub(super) async fn needed(loader: &Databricks, work: &Work<'_>) -> Result<(Live, Vec<String>)> {
+    let target = loader.object(&work.plan.target)?;
+    let (found, tagged) = tokio::try_join!(Box::pin(look(loader, &target)), Box::pin(tagged(loader, &target)))?;
+    let mut statements = match &found {
+        Some(found) => changes(found, work, &target)?,
+        None => vec![create(loader, work, &target)?],
+    };
+    statements.extend(retag(&loader.tags, &tagged, &target));
+    Ok((Live::of(loader, work, found.as_ref())?, statements))
+}
+
+fn create(loader: &Databricks, work: &Work<'_>, target: &Object) -> Result<String> {
     if work.plan.mode == WriteMode::DeleteSync {
         return Err(Error::new(
             ErrorKind::Config,
@@ -78,12 +81,30 @@ pub(super) fn create(loader: &Databricks, work: &Work<'_>, target: &Object) -> R
     let names = wanted(work.plan);
     names_are_distinct(work.plan, &names)?;
     let claim = claim_property(&work.run.job);
-    let options = ledger::table_options(loader, work)?;
-    create_target(work.plan, target, (&claim, &work.run.life.0), &options)
+    let properties = ledger::properties(loader, work)?;
+    create_target(work.plan, target, (&claim, &work.run.life.0), &properties)
+}
+
+/// What may help where a statement was refused.
+fn hint(sql: &str, live: &Live) -> &'static str {
+    if sql.starts_with("CREATE TABLE") && live.ledger.is_some() {
+        return "; as a catalog-managed one: run_ledger = false under [destination] makes a plain one";
+    }
+    match sql.contains(" SET TAGS (") {
+        true => "; its tags: grant APPLY TAG (and ASSIGN on governed tags), or take table_tags out of [destination]",
+        false => "",
+    }
+}
+
+/// The statement that brings tags which are missing or have another value.
+fn retag(wanted: &BTreeMap<String, String>, tagged: &BTreeMap<String, String>, target: &Object) -> Option<String> {
+    let differ = wanted.iter().filter(|(tag, value)| tagged.get(*tag) != Some(*value));
+    let differ: BTreeMap<String, String> = differ.map(|(tag, value)| (tag.clone(), value.clone())).collect();
+    (!differ.is_empty()).then(|| set_tags(target, &differ))
 }
 
 /// What must change in a table for a run, in order; empty if nothing must.
-pub(super) fn changes(found: &Found, work: &Work<'_>, target: &Object) -> Result<Vec<String>> {
+fn changes(found: &Found, work: &Work<'_>, target: &Object) -> Result<Vec<String>> {
     let plan = work.plan;
     let mut properties = claim(found, work)?;
     let mut change = Change::default();

@@ -3,12 +3,10 @@
 //! It refuses to send anything that changes something: the target is looked at, the rest is rendered.
 
 use super::Databricks;
-use super::describe::look;
-use super::ledger::{self, Live};
-use super::prepare;
 use super::render::copy::Access;
 use super::render::drop_table;
 use super::steps::{Sending, statement, steps};
+use super::{ledger, prepare};
 use crate::error::Result;
 use crate::load::Work;
 use crate::model::manifest::StagedFile;
@@ -38,13 +36,7 @@ pub(super) async fn preview(loader: &Databricks, run: &RunId, plan: &RunPlan) ->
         files: &files,
         staging: Some(NONCE),
     };
-    let target = loader.object(&plan.target)?;
-    let found = look(loader, &target).await?;
-    let mut statements = match &found {
-        Some(found) => prepare::changes(found, &work, &target)?,
-        None => prepare::create(loader, &work, &target)?,
-    };
-    let live = Live::of(loader, &work, found.as_ref())?;
+    let (live, mut statements) = prepare::needed(loader, &work).await?;
     statements.extend(ledger::statements(&work, &live));
     let signed = || Access::Signed(Secret::new(SIGNATURE));
     let access = loader.standing_access().unwrap_or_else(signed);

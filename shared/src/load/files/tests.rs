@@ -13,9 +13,10 @@ use object_store::{ObjectMeta, ObjectStoreExt};
 use super::ledger::{Current, Found, Slot};
 use super::*;
 use crate::load::gate::Gate;
-use crate::model::job::{JobName, Lineage, MissingRows, Relation};
+use crate::model::fixture;
+use crate::model::job::JobName;
 use crate::model::manifest::StagedFile;
-use crate::model::run::{Claim, Consistency, Estimate, ReadSpec, RunKind, RunPlan, Window};
+use crate::model::run::{Claim, RunPlan};
 use crate::model::table::{Column, ColumnType, TableSchema};
 use crate::model::watermark::{Life, RunNumber};
 
@@ -29,39 +30,12 @@ fn plan(mode: WriteMode) -> RunPlan {
         comment: None,
     };
     RunPlan {
-        kind: RunKind::Regular,
-        planned_from: None,
-        position_after: None,
-        window: Window::default(),
-        mode,
-        read: ReadSpec {
-            connection: "shop".into(),
-            relation: Relation::Query("select 1".into()),
-            filter: None,
-            cursor: None,
-            on_null_cursor: crate::model::job::NullCursor::Error,
-            on_invalid: crate::model::job::OnInvalid::Fail,
-            slice_key: None,
-            snapshot: None,
-        },
         schema: TableSchema {
             columns: vec![column],
             ..TableSchema::default()
         },
-        slices: Vec::new(),
-        consistency: Consistency::Window,
-        target: TableName::parse("raw.orders").unwrap(),
-        order_by: None,
-        hard_delete: None,
-        on_missing: MissingRows::Delete,
-        lineage: Lineage::Run,
-        claim: Claim::OwnOnly,
-        may_widen: false,
-        cluster_by: None,
-        target_version: None,
-        estimate: Estimate::default(),
         planned_at: "2024-05-01T10:00:00Z".parse().unwrap(),
-        notes: Vec::new(),
+        ..fixture::run_plan(mode)
     }
 }
 

@@ -231,23 +231,18 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::model::fixture::run_plan;
 
     const STEPS: [Step; 3] = [Step::CreateStaging, Step::Copy(0), Step::Apply];
 
     /// A run whose staging table stands and whose COPY was sent once.
     fn run(statement: Option<&str>) -> RunDocument {
-        let plan = json!({
-            "kind": "regular", "planned_from": null, "position_after": null, "window": {"from": null, "to": null},
-            "mode": "merge", "read": {"connection": "shop", "relation": {"query": "select 1"}},
-            "schema": {"columns": []}, "slices": [], "consistency": "window", "target": "raw.orders",
-            "estimate": {"rows": 1, "bytes": 1}, "planned_at": "2026-05-01T10:00:00Z",
-        });
         let load = json!({"status": "open", "staging": "n1", "steps": [
             {"step": "create_staging", "sends": 1, "outcome": {"rows": 0}},
             {"step": {"copy": 0}, "sends": 1, "statement": statement},
         ]});
         let id = json!({"job": "orders", "life": "k3f9x2ab", "run": 1});
-        serde_json::from_value(json!({"id": id, "plan": plan, "load": load})).unwrap()
+        serde_json::from_value(json!({"id": id, "plan": run_plan(WriteMode::Merge), "load": load})).unwrap()
     }
 
     fn next(run: &RunDocument, call: &FinishCall) -> FinishAction {

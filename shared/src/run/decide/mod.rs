@@ -8,11 +8,13 @@ mod abandon;
 mod finish;
 mod plan;
 mod rules;
+mod start_again;
 
 pub use abandon::{AbandonAction, AbandonCall, abandon};
 pub use finish::{FinishAction, FinishCall, Pending, ReplySeen, Sealed, finish};
 pub use plan::{PlanAction, PlanFound, plan};
 pub use rules::{Rule, Rules};
+pub use start_again::{STARTED_AGAIN, given_up, is_taken};
 
 /// Why a call ends without doing anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

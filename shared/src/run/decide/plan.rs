@@ -65,25 +65,33 @@ pub fn plan(
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
-
     use super::*;
-    use crate::model::run::ReloadRange;
+    use crate::model::fixture::run_plan;
+    use crate::model::job::{JobName, WriteMode};
+    use crate::model::run::{LoadRecord, ReloadRange, RunPlan};
+    use crate::model::watermark::{Life, RunId, RunNumber};
 
-    fn run(status: &str, kind: &Value) -> RunDocument {
-        let plan = json!({
-            "kind": kind, "planned_from": null, "position_after": null, "window": {"from": null, "to": null},
-            "mode": "append", "read": {"connection": "shop", "relation": {"query": "select 1"}},
-            "schema": {"columns": []}, "slices": [], "consistency": "window", "target": "raw.orders",
-            "estimate": {"rows": 1, "bytes": 1}, "planned_at": "2026-05-01T10:00:00Z",
-        });
-        let id = json!({"job": "orders", "life": "k3f9x2ab", "run": 1});
-        serde_json::from_value(json!({"id": id, "plan": plan, "load": {"status": status, "steps": []}})).unwrap()
+    fn run(status: LoadStatus, kind: RunKind) -> RunDocument {
+        RunDocument {
+            id: RunId {
+                job: JobName::parse("orders").unwrap(),
+                life: Life("k3f9x2ab".into()),
+                run: RunNumber(1),
+            },
+            plan: RunPlan {
+                kind,
+                ..run_plan(WriteMode::Append)
+            },
+            load: LoadRecord {
+                status,
+                ..LoadRecord::default()
+            },
+        }
     }
 
     /// What is done with a run of that status, staged or not, fresh or not.
-    fn with(status: &str, (is_staged, is_fresh): (bool, bool), origin: Origin) -> PlanAction {
-        let run = run(status, &json!("regular"));
+    fn with(status: LoadStatus, (is_staged, is_fresh): (bool, bool), origin: Origin) -> PlanAction {
+        let run = run(status, RunKind::Regular);
         let found = PlanFound {
             run: &run,
             is_staged,
@@ -98,20 +106,21 @@ mod tests {
     fn a_user_goes_on_at_once_and_a_tick_leaves_alone_who_is_at_work() {
         use Origin::{Request, Sweep, Tick};
         use PlanAction::{Abandon, Extract, Finish, Nothing};
+        const OPEN: LoadStatus = LoadStatus::Open;
         for origin in [Request, Tick, Sweep] {
-            assert_eq!(with("open", (false, false), origin), Extract);
-            assert_eq!(with("open", (true, false), origin), Finish);
+            assert_eq!(with(OPEN, (false, false), origin), Extract);
+            assert_eq!(with(OPEN, (true, false), origin), Finish);
             for is_fresh in [false, true] {
-                assert_eq!(with("committed", (true, is_fresh), origin), Finish);
-                assert_eq!(with("abandoning", (false, is_fresh), origin), Abandon);
-                assert_eq!(with("abandoned", (false, is_fresh), origin), Abandon);
+                assert_eq!(with(LoadStatus::Committed, (true, is_fresh), origin), Finish);
+                assert_eq!(with(LoadStatus::Abandoning, (false, is_fresh), origin), Abandon);
+                assert_eq!(with(LoadStatus::Abandoned, (false, is_fresh), origin), Abandon);
             }
         }
-        assert_eq!(with("open", (false, true), Request), Extract);
-        assert_eq!(with("open", (true, true), Request), Finish);
+        assert_eq!(with(OPEN, (false, true), Request), Extract);
+        assert_eq!(with(OPEN, (true, true), Request), Finish);
         for origin in [Tick, Sweep] {
-            assert_eq!(with("open", (false, true), origin), Nothing);
-            assert_eq!(with("open", (true, true), origin), Nothing);
+            assert_eq!(with(OPEN, (false, true), origin), Nothing);
+            assert_eq!(with(OPEN, (true, true), origin), Nothing);
         }
     }
 
@@ -137,9 +146,9 @@ mod tests {
             };
             plan(Rules::all(), done, Some(&reload), Some(found), Origin::Request)
         };
-        let other = run("open", &json!("regular"));
+        let other = run(LoadStatus::Open, RunKind::Regular);
         assert_eq!(asked(&other, &[]), (PlanAction::Extract, true));
-        let own = run("open", &json!({"reload": {"request": "r1", "what": "full"}}));
+        let own = run(LoadStatus::Open, RunKind::Reload(reload.clone()));
         assert_eq!(asked(&own, &[]), (PlanAction::Extract, false));
         assert_eq!(asked(&other, &["r1".into()]), (PlanAction::Nothing, false));
     }

@@ -3,8 +3,14 @@
 /// A rule whose absence the model checker punishes with lost or doubled rows (`docs/protocol.md`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Rule {
+    /// Rule 1: the plan of a run is saved once; who comes second works on the first one's. Asked by the tests' store.
+    PlanOnce,
+    /// Rule 1: starting again from a position raises the number.
+    NumbersNeverGoBack,
     /// Rule 3: a staging table's name is used by one CREATE only.
     StagingNonce,
+    /// Rule 4: a slice is sealed once; who comes second has written files that nobody names. Asked by the tests' store.
+    SealOnce,
     /// Rule 6: each send is counted by a compare-and-set of its own.
     CountedIntents,
     /// Rule 9: the staging table goes before the watermark moves.
@@ -15,14 +21,15 @@ pub enum Rule {
     MarkFirst,
     /// Rules 10, 11: an abandoned run is shut out of its target.
     ShutOut,
+    /// Rule 10: shutting out takes the run's source away, files and staging table, before it fences. Asked by
+    /// the tests' loader.
+    TakeSourceAway,
     /// Rule 11: an abandoned append run's rows are taken out before the number is raised.
     RetractBeforeRaise,
     /// Rule 5: finish looks at the watermark after it has read the run.
     LookAtWatermark,
     /// Rule 12: a tick takes up runs that are marked but not raised.
     SweepMarked,
-    /// Rule 1: starting again from a position raises the number.
-    NumbersNeverGoBack,
 }
 
 /// Which rules hold. In production all of them.

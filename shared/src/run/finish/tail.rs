@@ -2,10 +2,10 @@
 
 use tokio::time::Instant;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::load::Work;
 use crate::model::effort::Effort;
-use crate::model::run::RunKind;
+use crate::model::run::{RunKind, Step, StepRecord};
 use crate::report::EventKind;
 use crate::state::{LastRun, Written};
 
@@ -40,8 +40,31 @@ impl Loading<'_> {
                 };
             }
         }
+        self.own_rows_are_there_once().await?;
         self.call.is_belted = true;
         Ok(())
+    }
+
+    /// A COPY that is sent again leaves its files alone because the target remembers them, by their paths: whoever spells
+    /// these otherwise in between (`copy_from`) would have them loaded twice, and both sends would report all rows.
+    async fn own_rows_are_there_once(&mut self) -> Result<()> {
+        let run = &self.run.value;
+        let was_copied_again = |r: &StepRecord| matches!(r.step, Step::Copy(_)) && r.sends > 1;
+        if !run.load.steps.iter().any(was_copied_again) {
+            return Ok(());
+        }
+        let began = Instant::now();
+        let found = self.services.loader.count(&run.id, &run.plan.target).await?;
+        let staged = self.staged.sealed().rows;
+        let id = run.id.clone();
+        self.spend(began.elapsed());
+        if found == staged {
+            return Ok(());
+        }
+        let text = format!(
+            "cannot load run {id}: {staged} rows were staged and the target holds {found} of it: it is given up and read again"
+        );
+        Err(Error::new(ErrorKind::WarehouseRejected, text).run_is_lost())
     }
 
     pub(super) async fn move_watermark(&mut self) -> Result<()> {

@@ -303,6 +303,7 @@ pub(super) fn check_credential(copy: &CopyInto, needs: Option<&Opener>) -> Resul
             );
             Err(SqlError::new("INSUFFICIENT_PERMISSIONS", "42501", text))
         }
+        (Some(Credential::Named(name)), Some(Opener::Credential(known))) if name == known => Ok(()),
         (Some(Credential::Named(name)), Some(_)) => Err(required(&format!("no credential is called '{name}'"))),
         (Some(Credential::Inline(_)), Some(_)) if copy.source.starts_with("gs://") => Err(SqlError::new(
             "COPY_INTO_CREDENTIALS_NOT_ALLOWED_ON",
@@ -323,6 +324,7 @@ pub(super) fn check_credential(copy: &CopyInto, needs: Option<&Opener>) -> Resul
                 Opener::Token(token) if brings == token => Ok(()),
                 Opener::Token(_) => Err("it is another one".to_owned()),
                 Opener::SignedBy(key) => signature::check(brings, &copy.source, key, Utc::now()),
+                Opener::Credential(_) => Err("the storage takes no signature".to_owned()),
             };
             // The service repeats what it was given.
             opened.map_err(|why| {

@@ -1,12 +1,13 @@
 //! HTTP: accepts, lets faults act, checks who comes, and hands on to the endpoints.
 //!
 //! It refuses to answer where a fault says so: then the connection is closed, and the client knows nothing. `statements`,
-//! `tokens`, `warehouses`, `unity`, `history` and `files` are the endpoints, `shapes` their JSON.
+//! `tokens`, `sts`, `warehouses`, `unity`, `history` and `files` are the endpoints, `shapes` their JSON.
 
 mod files;
 mod history;
 mod shapes;
 mod statements;
+mod sts;
 mod tokens;
 mod unity;
 mod warehouses;
@@ -78,6 +79,7 @@ fn router(world: Arc<World>) -> Router {
         .route("/{tenant}/oauth2/v2.0/token", post(tokens::entra_v2))
         .route("/metadata/identity/oauth2/token", get(tokens::imds))
         .route("/msi/token", get(tokens::app_service))
+        .route("/sts", post(sts::proof))
         .route("/api/2.0/preview/scim/v2/Me", get(unity::me))
         .route(
             "/api/2.0/permissions/warehouses/{id}",

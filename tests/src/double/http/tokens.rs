@@ -19,10 +19,11 @@ use crate::double::world::World;
 const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
 
-struct Form(Vec<(String, String)>);
+/// Pairs of a form or a query.
+pub(super) struct Form(Vec<(String, String)>);
 
 impl Form {
-    fn read(text: &str) -> Self {
+    pub fn read(text: &str) -> Self {
         let decode = |part: &str| {
             percent_decode_str(&part.replace('+', " "))
                 .decode_utf8_lossy()
@@ -32,7 +33,7 @@ impl Form {
         Self(pairs.map(|(key, value)| (decode(key), decode(value))).collect())
     }
 
-    fn get(&self, key: &str) -> &str {
+    pub fn get(&self, key: &str) -> &str {
         self.0.iter().find(|(k, _)| k == key).map_or("", |(_, value)| value)
     }
 }
@@ -77,7 +78,11 @@ pub async fn workspace(State(world): Shared, headers: HeaderMap, bytes: Bytes) -
             granted(&world, "m2m")
         }
         EXCHANGE => {
-            let is_jwt = form.get("subject_token_type") == JWT && form.get("subject_token").split('.').count() == 3;
+            let token = form.get("subject_token");
+            let is_jwt = form.get("subject_token_type") == JWT && token.split('.').count() == 3;
+            // Of those that STS signed, the ones for this endpoint.
+            let url = format!("{}/oidc/v1/token", lock(&world.url));
+            let is_jwt = is_jwt && world.access.audience(token).is_none_or(|audience| audience == url);
             let client = form.get("client_id");
             if !is_jwt || basic(&headers).is_some() || !(client.is_empty() || world.access.knows_client(client)) {
                 return refused("invalid_request", "the subject token is not accepted");

@@ -5,8 +5,10 @@
 //! `azure_core` and its own HTTP pipeline for two requests of one line each, and knows neither Databricks' own
 //! endpoint nor the token exchange. It refuses to print a token or a secret, and to keep a secret: references are
 //! resolved anew for every token, so that a rotated one is found.
-//! Neighbours: `request` knows what each way in asks of whom.
+//! Neighbours: `request` knows what each way in asks of whom, `aws` lets a host's role be proved.
 
+#[cfg(feature = "aws")]
+mod aws;
 mod request;
 
 use std::fmt;
@@ -66,6 +68,17 @@ struct Refused {
     error: Error,
 }
 
+impl Refused {
+    /// Nothing would go better.
+    fn for_good(error: Error) -> Self {
+        Self {
+            is_transient: false,
+            retry_after: None,
+            error,
+        }
+    }
+}
+
 impl Tokens {
     /// Tokens for the workspace at `base`. Nothing is asked yet.
     pub fn new(
@@ -115,7 +128,8 @@ impl Tokens {
                 token: self.secret("token", text).await?,
                 until: None,
             },
-            _ => self.ask().await?,
+            // Rarely needed, and large: every statement's future would hold it.
+            _ => Box::pin(self.ask()).await?,
         };
         let token = fresh.token.clone();
         *kept = Some(fresh);
@@ -128,8 +142,7 @@ impl Tokens {
     }
 
     async fn ask(&self) -> Result<Kept> {
-        let request = request::build(self).await?;
-        let once = || self.exchange(&request);
+        let once = || async { self.exchange(&request::build(self).await?).await };
         let asked_max = Duration::from_mins(1);
         once.retry(self.retries)
             .sleep(tokio::time::sleep)

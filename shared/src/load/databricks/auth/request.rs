@@ -6,9 +6,11 @@ use std::fmt;
 
 use url::form_urlencoded::Serializer;
 
-use super::Tokens;
+use super::{Refused, Tokens};
 use crate::config::DatabricksAuth;
-use crate::error::Result;
+use crate::error::Error;
+#[cfg(not(feature = "aws"))]
+use crate::error::ErrorKind;
 use crate::secrets::Secret;
 
 /// The Databricks application in every Entra cloud (public, government, China).
@@ -29,6 +31,10 @@ pub struct HostIdentity {
     pub endpoint: Option<(String, Secret)>,
     /// The metadata service of a machine.
     pub metadata: String,
+    /// The AWS region it is in (`AWS_REGION`).
+    pub region: Option<String>,
+    /// Where STS is, if not at its own address (`AWS_ENDPOINT_URL_STS`).
+    pub sts: Option<String>,
 }
 
 impl Default for HostIdentity {
@@ -36,6 +42,8 @@ impl Default for HostIdentity {
         Self {
             endpoint: None,
             metadata: IMDS.to_owned(),
+            region: None,
+            sts: None,
         }
     }
 }
@@ -53,6 +61,8 @@ impl HostIdentity {
         let endpoint = variable("IDENTITY_ENDPOINT").zip(variable("IDENTITY_HEADER"));
         Self {
             endpoint: endpoint.map(|(url, header)| (url, Secret::new(header))),
+            region: variable("AWS_REGION").or_else(|| variable("AWS_DEFAULT_REGION")),
+            sts: variable("AWS_ENDPOINT_URL_STS"),
             ..Self::default()
         }
     }
@@ -104,16 +114,18 @@ pub(super) fn name(auth: &DatabricksAuth) -> &'static str {
         DatabricksAuth::OauthM2m { .. } => "oauth_m2m",
         DatabricksAuth::AzureServicePrincipal { .. } => "azure_service_principal",
         DatabricksAuth::AzureManagedIdentity { .. } => "azure_managed_identity",
+        DatabricksAuth::AwsRole { .. } => "aws_role",
         DatabricksAuth::Oidc { .. } => "oidc",
     }
 }
 
 /// The request of a way in, its secrets resolved.
-pub(super) async fn build(tokens: &Tokens) -> Result<TokenRequest> {
+pub(super) async fn build(tokens: &Tokens) -> Result<TokenRequest, Refused> {
+    let secret = async |key, text| tokens.secret(key, text).await.map_err(Refused::for_good);
     let workspace = format!("{}/oidc/v1/token", tokens.base);
     Ok(match &tokens.auth {
         // Not asked for; resolved where it is used.
-        DatabricksAuth::Token(_) => return Err(crate::error::Error::bug("a personal token is not asked for")),
+        DatabricksAuth::Token(_) => return Err(Refused::for_good(Error::bug("a personal token is not asked for"))),
         DatabricksAuth::OauthM2m {
             client_id,
             client_secret,
@@ -122,7 +134,7 @@ pub(super) async fn build(tokens: &Tokens) -> Result<TokenRequest> {
             remedy: "look at client_id and client_secret under [destination] auth, and whether the secret has ended",
             url: workspace,
             how: How::Post {
-                basic: Some((client_id.clone(), tokens.secret("client_secret", client_secret).await?)),
+                basic: Some((client_id.clone(), secret("client_secret", client_secret).await?)),
                 form: form(&[("grant_type", "client_credentials"), ("scope", "all-apis")]),
             },
         },
@@ -133,7 +145,7 @@ pub(super) async fn build(tokens: &Tokens) -> Result<TokenRequest> {
             authority,
         } => {
             let authority = authority.as_deref().unwrap_or(ENTRA).trim_end_matches('/');
-            let secret = tokens.secret("client_secret", client_secret).await?;
+            let secret = secret("client_secret", client_secret).await?;
             TokenRequest {
                 from: format!("of application {client_id} in tenant {tenant}"),
                 remedy: "look at tenant, client_id and client_secret under [destination] auth",
@@ -151,25 +163,48 @@ pub(super) async fn build(tokens: &Tokens) -> Result<TokenRequest> {
         }
         DatabricksAuth::AzureManagedIdentity { client_id } => managed(tokens, client_id.as_deref()),
         DatabricksAuth::Oidc { token, client_id } => {
-            let subject = tokens.secret("token", token).await?;
-            let mut fields = vec![
-                ("grant_type", TOKEN_EXCHANGE),
-                ("subject_token", subject.reveal().trim()),
-                ("subject_token_type", JWT),
-                ("scope", "all-apis"),
-            ];
-            fields.extend(client_id.as_deref().map(|id| ("client_id", id)));
-            TokenRequest {
-                from: "in exchange for the platform's".to_owned(),
-                remedy: "look at the federation policy of the service principal: issuer, subject and audience must be the token's",
-                url: workspace,
-                how: How::Post {
-                    basic: None,
-                    form: form(&fields),
-                },
-            }
+            let subject = secret("token", token).await?;
+            exchange(workspace, &subject, client_id.as_deref())
+        }
+        DatabricksAuth::AwsRole {
+            client_id,
+            audience,
+            region,
+        } => {
+            let audience = audience.as_deref().unwrap_or(&workspace);
+            let subject = of_aws(tokens, audience, region.as_deref()).await?;
+            exchange(workspace, &subject, client_id.as_deref())
         }
     })
+}
+
+#[cfg(feature = "aws")]
+use super::aws::token as of_aws;
+
+#[cfg(not(feature = "aws"))]
+async fn of_aws(_: &Tokens, _: &str, _: Option<&str>) -> Result<Secret, Refused> {
+    let text = "cannot prove an AWS role: this program was built without the feature aws";
+    Err(Refused::for_good(Error::new(ErrorKind::Unsupported, text)))
+}
+
+/// RFC 8693: a token of somebody whom the workspace trusts, for one of its own.
+fn exchange(workspace: String, subject: &Secret, client_id: Option<&str>) -> TokenRequest {
+    let mut fields = vec![
+        ("grant_type", TOKEN_EXCHANGE),
+        ("subject_token", subject.reveal().trim()),
+        ("subject_token_type", JWT),
+        ("scope", "all-apis"),
+    ];
+    fields.extend(client_id.map(|id| ("client_id", id)));
+    TokenRequest {
+        from: "in exchange for the platform's".to_owned(),
+        remedy: "look at the federation policy of the service principal: issuer, subject and audience must be the token's",
+        url: workspace,
+        how: How::Post {
+            basic: None,
+            form: form(&fields),
+        },
+    }
 }
 
 /// The identity of the host: a function's or container's own endpoint where there is one, else the machine's.

@@ -79,8 +79,8 @@ async fn a_managed_identity_is_asked_for_where_the_platform_says() {
     );
     assert_eq!(seen.headers["x-identity-header"], "header-1");
     let machine = |base: &str| HostIdentity {
-        endpoint: None,
         metadata: base.to_owned(),
+        ..HostIdentity::default()
     };
     let seen = asked(auth, machine).await;
     assert_eq!(

@@ -35,9 +35,17 @@ pub(super) struct Request<'a> {
     pub repeat: Repeat,
 }
 
+/// What the service answered.
+pub(super) struct Answered {
+    /// Its name of the request, for its support.
+    pub request: Option<String>,
+    /// `Null` where it had nothing to say.
+    pub body: Value,
+}
+
 impl Client {
     /// An exchange, repeated where it may be.
-    pub(super) async fn call(&self, request: &Request<'_>) -> Result<Value, Failure> {
+    pub(super) async fn call(&self, request: &Request<'_>) -> Result<Answered, Failure> {
         let attempt = || self.with_token(request);
         attempt
             .retry(self.pauses.retries())
@@ -58,7 +66,7 @@ impl Client {
     }
 
     /// One exchange; a token that was refused is replaced once.
-    async fn with_token(&self, request: &Request<'_>) -> Result<Value, Failure> {
+    async fn with_token(&self, request: &Request<'_>) -> Result<Answered, Failure> {
         let no_token = |e: Error| failure(request.step, request.statement, FailureKind::NoToken(e));
         let token = self.tokens.current().await.map_err(no_token)?;
         match self.exchange(request, &token).await {
@@ -70,7 +78,7 @@ impl Client {
         }
     }
 
-    async fn exchange(&self, request: &Request<'_>, token: &Secret) -> Result<Value, Failure> {
+    async fn exchange(&self, request: &Request<'_>, token: &Secret) -> Result<Answered, Failure> {
         let failed = |kind| failure(request.step, request.statement, kind);
         let url = format!("{}{}", self.address.base, request.path);
         let mut sending = self
@@ -85,8 +93,9 @@ impl Client {
         }
         let response = sending.send().await.map_err(|e| failed(unanswered(e)))?;
         let (status, headers) = (response.status(), response.headers().clone());
+        let id = header(&headers, "x-request-id");
         let named = |kind| Failure {
-            request: header(&headers, "x-request-id"),
+            request: id.clone(),
             ..failed(kind)
         };
         let body = response.bytes().await;
@@ -98,7 +107,10 @@ impl Client {
             } else {
                 serde_json::from_slice(&body)
             };
-            return parsed.map_err(|_| named(FailureKind::Unknown("the answer is no JSON".into())));
+            return match parsed {
+                Ok(body) => Ok(Answered { request: id, body }),
+                Err(_) => Err(named(FailureKind::Unknown("the answer is no JSON".into()))),
+            };
         }
         let error = body.ok().and_then(|body| serde_json::from_slice::<ErrorIn>(&body).ok());
         let kind = refusal(request.repeat, status, &headers, &error.unwrap_or_default());

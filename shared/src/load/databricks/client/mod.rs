@@ -18,10 +18,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use backon::{BackoffBuilder as _, Retryable as _};
 use reqwest::Method;
-use serde_json::Value;
 use tokio::time::Instant;
 
-use exchange::{Repeat, Request};
+use exchange::{Answered, Repeat, Request};
 pub(super) use failure::{Failure, FailureKind, SqlVerdict};
 pub(super) use statement::{Answer, Rows, Statement, Wait};
 use wire::{ChunkIn, ParameterOut, StatementIn, Submission, TagOut};
@@ -218,15 +217,19 @@ impl Client {
     }
 
     /// What an answer of the service says; a result is read to its last chunk.
-    async fn understood(&self, step: &str, known: Option<&str>, answer: Value) -> Result<Answer, Failure> {
-        let parsed = serde_json::from_value::<StatementIn>(answer);
-        let answer =
-            parsed.map_err(|e| failure(step, known, FailureKind::Unknown(format!("the answer is odd: {e}"))))?;
+    async fn understood(&self, step: &str, known: Option<&str>, answered: Answered) -> Result<Answer, Failure> {
+        let Answered { request, body } = answered;
+        let named = |id: Option<&str>, kind| Failure {
+            request: request.clone(),
+            ..failure(step, id, kind)
+        };
+        let parsed = serde_json::from_value::<StatementIn>(body);
+        let answer = parsed.map_err(|e| named(known, FailureKind::Unknown(format!("the answer is odd: {e}"))))?;
         let id = match (answer.statement_id.is_empty(), known) {
             (true, known) => known.unwrap_or_default().to_owned(),
             (false, _) => answer.statement_id.clone(),
         };
-        let failed = |kind| failure(step, Some(&id), kind);
+        let failed = |kind| named(Some(&id), kind);
         match answer.status.state.as_str() {
             "PENDING" | "RUNNING" if !id.is_empty() => Ok(Answer::Running(id)),
             // CLOSED with its result is a success whose result came along; without, the result is lost.
@@ -286,7 +289,7 @@ impl Client {
             body: None,
             repeat: Repeat::Freely,
         };
-        let answer = self.call(&request).await?;
+        let answer = self.call(&request).await?.body;
         serde_json::from_value(answer).map_err(|e| {
             failure(
                 step,

@@ -222,7 +222,13 @@ async fn an_error_names_what_helps_and_no_secret() {
     let error = client.submit(&statement()).await.unwrap_err().into_error();
     assert_eq!(error.kind(), ErrorKind::WarehouseRejected);
     let chain = error.chain();
-    for part in ["step apply", "PARSE_SYNTAX_ERROR", "SQLSTATE 42601", "statement 01ef"] {
+    for part in [
+        "step apply",
+        "PARSE_SYNTAX_ERROR",
+        "SQLSTATE 42601",
+        "statement 01ef",
+        "request req-1",
+    ] {
         assert!(chain.contains(part), "{chain}");
     }
     for secret in ["secret_table", "hunter2"] {

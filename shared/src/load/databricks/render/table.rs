@@ -13,22 +13,13 @@ use crate::model::job::{ClusterBy, WriteMode};
 use crate::model::run::RunPlan;
 use crate::model::table::ColumnType;
 
-/// What a new target gets beside its columns.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(in super::super) struct TableOptions {
-    /// Table properties, as they are.
-    pub properties: BTreeMap<String, String>,
-    /// Tags of the catalog.
-    pub tags: BTreeMap<String, String>,
-}
-
-/// A new target, claimed for the life that feeds it. Returns one statement, or two where there are tags.
+/// A new target, claimed for the life that feeds it, with these properties beside those that every one gets.
 pub(in super::super) fn create_target(
     plan: &RunPlan,
     target: &Object,
     claim: (&str, &str),
-    options: &TableOptions,
-) -> Result<Vec<String>> {
+    options: &BTreeMap<String, String>,
+) -> Result<String> {
     let wanted = wanted(plan);
     let mut lines = wanted.iter().map(column).collect::<Result<Vec<_>>>()?;
     let is_strict = |name: &String| wanted.iter().any(|w| w.name == *name && !w.nullable);
@@ -40,24 +31,26 @@ pub(in super::super) fn create_target(
         ("delta.columnMapping.mode".to_owned(), "name".to_owned()),
         ("delta.enableTypeWidening".to_owned(), "true".to_owned()),
     ]);
-    properties.extend(options.properties.clone());
+    properties.extend(options.clone());
     properties.insert(claim.0.to_owned(), claim.1.to_owned());
     let comment = plan
         .schema
         .comment
         .as_ref()
         .map(|c| format!("\nCOMMENT {}", literal(c)));
-    let create = format!(
+    Ok(format!(
         "CREATE TABLE IF NOT EXISTS {} (\n  {}\n){}{}\nTBLPROPERTIES ({})",
         target.sql,
         lines.join(",\n  "),
         comment.unwrap_or_default(),
         clustering(plan.cluster_by.as_ref())?,
         pairs(&properties)
-    );
-    let tags =
-        (!options.tags.is_empty()).then(|| format!("ALTER TABLE {} SET TAGS ({})", target.sql, pairs(&options.tags)));
-    Ok(std::iter::once(create).chain(tags).collect())
+    ))
+}
+
+/// Tags of the catalog: no commit of the table, so nothing that is under way fails.
+pub(in super::super) fn set_tags(target: &Object, tags: &BTreeMap<String, String>) -> String {
+    format!("ALTER TABLE {} SET TAGS ({})", target.sql, pairs(tags))
 }
 
 fn clustering(by: Option<&ClusterBy>) -> Result<String> {

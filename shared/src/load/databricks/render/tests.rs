@@ -8,7 +8,7 @@ use super::merge::merge;
 use super::quote::Object;
 use super::scd2::scd2;
 use super::sync::sync;
-use super::table::{TableOptions, add_columns, create_staging, create_target, drop_not_null, drop_primary_key, widen};
+use super::table::{add_columns, create_staging, create_target, drop_not_null, drop_primary_key, set_tags, widen};
 use super::*;
 use crate::load::databricks::columns::{Wanted, lineage};
 use crate::load::databricks::tests::fixture::{files, plan, run_id, work};
@@ -200,25 +200,21 @@ fn delete_sync_marks_and_unmarks() {
 fn a_table_is_clustered_by_the_columns_that_the_job_names() {
     let mut plan = plan(WriteMode::Append);
     plan.cluster_by = Some(ClusterBy::Columns(vec!["id".into(), "we`ird".into()]));
-    let statements = create_target(
-        &plan,
-        &target(),
-        ("lakeward.job.orders", "k3f9x2ab"),
-        &TableOptions::default(),
-    );
+    let created = create_target(&plan, &target(), ("lakeward.job.orders", "k3f9x2ab"), &BTreeMap::new());
     let clustering = "\nCLUSTER BY (`id`, `we``ird`)\n";
-    assert!(statements.unwrap()[0].contains(clustering));
+    assert!(created.unwrap().contains(clustering));
 }
 
 #[test]
 fn tables_are_created_with_types_comments_key_and_claim() {
     let mut plan = plan(WriteMode::Merge);
     plan.cluster_by = Some(ClusterBy::Auto);
-    let options = TableOptions {
-        properties: [("delta.enableChangeDataFeed".to_owned(), "true".to_owned())].into(),
-        tags: [("owner".to_owned(), "sales's".to_owned())].into(),
-    };
-    let statements = create_target(&plan, &target(), ("lakeward.job.orders", "k3f9x2ab"), &options).unwrap();
+    let properties = [("delta.enableChangeDataFeed".to_owned(), "true".to_owned())].into();
+    let tags = [("owner".to_owned(), "sales's".to_owned())].into();
+    let statements = [
+        create_target(&plan, &target(), ("lakeward.job.orders", "k3f9x2ab"), &properties).unwrap(),
+        set_tags(&target(), &tags),
+    ];
     insta::assert_snapshot!(statements.join(";\n"));
     insta::assert_snapshot!(
         "a_staging_table_is_plain",

@@ -3,9 +3,10 @@
 use serde_json::json;
 
 use crate::load::Work;
-use crate::model::job::{JobName, Lineage, MissingRows, NullCursor, OnInvalid, Relation, WriteMode};
+use crate::model::fixture;
+use crate::model::job::{JobName, Relation, WriteMode};
 use crate::model::manifest::StagedFile;
-use crate::model::run::{Claim, Consistency, Cursor, Estimate, ReadSpec, RunKind, RunPlan, Window};
+use crate::model::run::{Cursor, ReadSpec, RunPlan, Window};
 use crate::model::table::{Column, ColumnType, TableName, TableSchema};
 use crate::model::watermark::{Life, Position, RunId, RunNumber};
 
@@ -35,49 +36,32 @@ pub(in crate::load::databricks) fn plan(mode: WriteMode) -> RunPlan {
     let is_keyed = matches!(mode, WriteMode::Merge | WriteMode::InsertOnly | WriteMode::Scd2);
     let has_window = matches!(mode, WriteMode::Append | WriteMode::Merge | WriteMode::ReplaceRange);
     RunPlan {
-        kind: RunKind::Regular,
-        planned_from: None,
-        position_after: None,
         window: Window {
             from: None,
             to: has_window.then(|| Position("2026-05-01 10:00:00".into())),
         },
-        mode,
         read: ReadSpec {
-            connection: "shop".into(),
             relation: Relation::Table {
                 schema: Some("public".into()),
                 name: "orders".into(),
             },
-            filter: None,
             cursor: has_window.then(|| Cursor {
                 column: "updated_at".into(),
                 source_type: "timestamp".into(),
             }),
-            on_null_cursor: NullCursor::Error,
-            on_invalid: OnInvalid::Fail,
-            slice_key: None,
-            snapshot: None,
+            ..fixture::read_spec()
         },
         schema: TableSchema {
             columns,
             key: vec!["id".into()],
             comment: Some("it's all orders".into()),
         },
-        slices: Vec::new(),
-        consistency: Consistency::Window,
         target: TableName::parse("orders").unwrap(),
         order_by: is_keyed.then(|| "updated_at".into()),
         hard_delete: is_keyed.then(|| "is_deleted".into()),
-        on_missing: MissingRows::Delete,
-        lineage: Lineage::Run,
-        claim: Claim::OwnOnly,
-        may_widen: false,
-        cluster_by: None,
         target_version: (mode == WriteMode::DeleteSync).then_some(17),
-        estimate: Estimate::default(),
         planned_at: "2026-05-01T10:00:00.25Z".parse().unwrap(),
-        notes: Vec::new(),
+        ..fixture::run_plan(mode)
     }
 }
 

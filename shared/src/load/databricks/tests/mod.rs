@@ -413,18 +413,25 @@ async fn a_table_that_never_fits_is_given_up() {
 #[tokio::test]
 async fn cleaning_takes_ended_runs_and_nobody_elses() {
     let store = Arc::new(InMemory::new());
+    let now = chrono::Utc::now() + chrono::TimeDelta::hours(1);
+    let check = |minutes, nonce| place::check_name(now - chrono::TimeDelta::minutes(minutes), nonce);
+    let (killed, under_way) = (check(61, "n5"), check(59, "n6"));
+    let files = [&killed, &under_way].map(|check| format!("check/{check}/one.parquet"));
     for path in [
         "orders/k3f9x2ab/000040/a",
         "orders/k3f9x2ab/000042/b",
         "orders/k3f9x2ab/000043/c",
         "other/k3f9x2ab/000040/d",
+        &files[0],
+        &files[1],
     ] {
         store
             .put(&Path::from(format!("root/data/{path}")), "xy".into())
             .await
             .unwrap();
     }
-    let answerer = Answerer::start(|request, _| match request.sql().unwrap_or_default() {
+    let checks = [killed.clone(), under_way.clone()];
+    let answerer = Answerer::start(move |request, _| match request.sql().unwrap_or_default() {
         sql if sql.starts_with("SHOW TABLES") => {
             let table = |name| [Some("raw"), Some(name), Some("false")];
             succeeded(
@@ -434,6 +441,8 @@ async fn cleaning_takes_ended_runs_and_nobody_elses() {
                     &table("_lakeward_orders_k3f9x2ab_000042_n2"),
                     &table("_lakeward_orders_k3f9x2ab_000043_n3"),
                     &table("_lakeward_orders_other_000041_n4"),
+                    &[Some("raw"), Some(&checks[0]), Some("false")],
+                    &[Some("raw"), Some(&checks[1]), Some("false")],
                 ],
             )
         }
@@ -449,27 +458,26 @@ async fn cleaning_takes_ended_runs_and_nobody_elses() {
         ended: RunNumber(42),
         open: Some(RunNumber(43)),
         keep: Duration::ZERO,
-        now: chrono::Utc::now() + chrono::TimeDelta::hours(1),
+        now,
     };
     let cleaned = loader.clean(&request).await.unwrap();
-    assert_eq!((cleaned.objects, cleaned.bytes), (4, 4));
+    assert_eq!((cleaned.objects, cleaned.bytes), (6, 6));
     assert_eq!(
         listed(&store).await,
         [
+            &format!("root/data/{}", files[1]),
             "root/data/orders/k3f9x2ab/000043/c",
             "root/data/other/k3f9x2ab/000040/d"
         ]
     );
-    let dropped: Vec<String> = answerer
-        .statements()
-        .into_iter()
-        .filter(|s| s.starts_with("DROP"))
-        .collect();
+    let sent = answerer.statements();
+    let dropped: Vec<&String> = sent.iter().filter(|s| s.starts_with("DROP")).collect();
     assert_eq!(
         dropped,
         [
             "DROP TABLE IF EXISTS `main`.`raw`.`_lakeward_orders_k3f9x2ab_000041_n1`",
             "DROP TABLE IF EXISTS `main`.`raw`.`_lakeward_orders_k3f9x2ab_000042_n2`",
+            &format!("DROP TABLE IF EXISTS `main`.`raw`.`{killed}`"),
         ]
     );
 }
@@ -490,11 +498,46 @@ async fn a_check_tries_a_load_in_small_and_leaves_nothing() {
     let loader = loader_at(&answerer.base, Arc::clone(&store));
     let lines = loader.check(&[TableName::parse("orders").unwrap()]).await;
     let bad = |line: &CheckLine| matches!(&line.verdict, Verdict::Bad(text) if text.contains("grant READ FILES"));
+    // One place is tried, and tried once.
     assert_eq!(lines.len(), 3);
     assert_eq!(lines[0].verdict, Verdict::Good("as robot".into()));
     assert!(bad(&lines[2]), "{lines:?}");
     assert!(answerer.statements().last().unwrap().starts_with("DROP TABLE"));
     assert!(listed(&store).await.is_empty());
+}
+
+#[tokio::test]
+async fn tags_that_are_missing_are_set_whenever_a_load_is_prepared() {
+    let (run, plan) = (run_id(), plan(WriteMode::Append));
+    let (table, is_set) = (with_a_table(), Mutex::new(false));
+    let (answerer, loader) = answering(move |sql| {
+        let mut is_set = is_set.lock().unwrap();
+        if sql.contains("SET TAGS") {
+            *is_set = true;
+        }
+        let team = if *is_set { "shop" } else { "old" };
+        match sql.contains("table_tags") {
+            true => succeeded(
+                &["tag_name", "tag_value"],
+                &[&[Some("team"), Some(team)], &[Some("owner"), Some("sales")]],
+            ),
+            false => table(sql),
+        }
+    })
+    .await;
+    let tags = [("team", "shop"), ("owner", "sales")].map(|(tag, value)| (tag.to_owned(), value.to_owned()));
+    let loader = Databricks {
+        tags: tags.into(),
+        ..loader
+    };
+    for _ in 0..2 {
+        loader.prepare(&work(&run, &plan, &[])).await.unwrap();
+    }
+    let sent = answerer.statements().into_iter().filter(|sql| sql.starts_with("ALTER"));
+    assert_eq!(
+        sent.collect::<Vec<_>>(),
+        ["ALTER TABLE `main`.`raw`.`orders` SET TAGS ('team' = 'shop')"]
+    );
 }
 
 #[tokio::test]

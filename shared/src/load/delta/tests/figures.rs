@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::*;
 use crate::load::delta::{apply, merge, upkeep};
+use crate::model::table::TableName;
 
 /// So much memory at most, in KiB, since the process began or the mark was reset.
 fn peak_kib() -> u64 {

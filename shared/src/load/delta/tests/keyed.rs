@@ -3,6 +3,7 @@
 use super::*;
 use crate::error::ErrorKind;
 use crate::load::delta::columns::{IS_CURRENT, VALID_FROM, VALID_TO};
+use crate::model::job::MissingRows;
 use crate::model::run::Cursor;
 use crate::model::watermark::Position;
 

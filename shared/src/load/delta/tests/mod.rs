@@ -17,12 +17,11 @@ use super::view::View;
 use super::{Delta, DeltaOptions};
 use crate::error::Result;
 use crate::load::{Loader as _, Reply, Work};
-use crate::model::job::{JobName, Lineage, MissingRows, NullCursor, OnInvalid, Relation, WriteMode};
+use crate::model::fixture;
+use crate::model::job::{JobName, WriteMode};
 use crate::model::manifest::StagedFile;
-use crate::model::run::{
-    Claim, Consistency, Estimate, Outcome, ReadSpec, RunKind, RunPlan, Slice, SliceBounds, SliceId, Step, Window,
-};
-use crate::model::table::{Column, ColumnType, LINEAGE_RUN, TableName, TableSchema};
+use crate::model::run::{Consistency, Outcome, RunPlan, Slice, SliceBounds, SliceId, Step};
+use crate::model::table::{Column, ColumnType, LINEAGE_RUN, TableSchema};
 use crate::model::watermark::{Life, RunId, RunNumber};
 
 mod faults;
@@ -199,24 +198,6 @@ pub fn column(name: &str, column_type: ColumnType, nullable: bool) -> Column {
 /// `id` bigint key, `v` string.
 pub fn plan(mode: WriteMode) -> RunPlan {
     RunPlan {
-        kind: RunKind::Regular,
-        planned_from: None,
-        position_after: None,
-        window: Window::default(),
-        mode,
-        read: ReadSpec {
-            connection: "shop".into(),
-            relation: Relation::Table {
-                schema: None,
-                name: "orders".into(),
-            },
-            filter: None,
-            cursor: None,
-            on_null_cursor: NullCursor::default(),
-            on_invalid: OnInvalid::default(),
-            slice_key: None,
-            snapshot: None,
-        },
         schema: TableSchema {
             columns: vec![
                 column("id", ColumnType::Int64, false),
@@ -230,18 +211,8 @@ pub fn plan(mode: WriteMode) -> RunPlan {
             bounds: SliceBounds::All,
         }],
         consistency: Consistency::Snapshot,
-        target: TableName::parse("raw.orders").unwrap(),
-        order_by: None,
-        hard_delete: None,
-        on_missing: MissingRows::default(),
-        lineage: Lineage::Run,
-        claim: Claim::OwnOnly,
-        may_widen: false,
-        cluster_by: None,
-        target_version: None,
-        estimate: Estimate::default(),
         planned_at: Utc.with_ymd_and_hms(2026, 1, 2, 3, 4, 5).unwrap(),
-        notes: Vec::new(),
+        ..fixture::run_plan(mode)
     }
 }
 

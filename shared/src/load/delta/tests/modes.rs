@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::error::ErrorKind;
+use crate::model::table::TableName;
 
 #[tokio::test]
 async fn an_append_adds_its_rows_once_however_often_it_is_sent() {

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::error::{ErrorKind, Fate};
-use crate::model::run::{Reload, ReloadRange};
+use crate::model::run::{Claim, Reload, ReloadRange, RunKind};
+use crate::model::table::TableName;
 
 fn full_reload() -> RunPlan {
     let mut plan = plan(WriteMode::Replace);
