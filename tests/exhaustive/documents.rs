@@ -1,36 +1,40 @@
 //! `run.json` as the decision functions know it, made from the model's few bits.
 
-use lakeward::model::job::{JobName, Lineage, MissingRows, NullCursor, OnInvalid, Relation, WriteMode};
-use lakeward::model::run::{
-    Claim, Consistency, Estimate, LoadRecord, LoadStatus, ReadSpec, RunDocument, RunKind, RunPlan, Step, StepRecord,
-    Window,
-};
-use lakeward::model::table::{TableName, TableSchema};
-use lakeward::model::watermark::{Life, RunId, RunNumber};
+use std::sync::LazyLock;
 
-use crate::model::{Load, World};
+use lakeward::model::fixture;
+use lakeward::model::job::{JobName, WriteMode};
+use lakeward::model::run::{LoadRecord, LoadStatus, RunDocument, RunPlan, StepRecord};
+use lakeward::model::watermark::{Life, RunId, RunNumber};
+use lakeward::run::decide::STARTED_AGAIN;
+
+use crate::finisher::outcome;
+use crate::model::{Document, Record, Status, World};
+
+/// Made once: a search asks for millions.
+static PLAN: LazyLock<RunPlan> = LazyLock::new(|| fixture::run_plan(WriteMode::Append));
 
 impl World {
     /// The document as the decision functions know it.
-    pub(crate) fn document(&self, number: u64, load: &Load) -> RunDocument {
-        let status = [
-            LoadStatus::Open,
-            LoadStatus::Committed,
-            LoadStatus::Abandoning,
-            LoadStatus::Abandoned,
-        ];
-        let record = |(step, sends, statement, is_done): &(Step, u32, Option<usize>, bool)| StepRecord {
+    pub(crate) fn run_document(&self, number: u64, document: &Document) -> RunDocument {
+        let status = match document.status {
+            Status::Open => LoadStatus::Open,
+            Status::Committed => LoadStatus::Committed,
+            Status::Abandoning => LoadStatus::Abandoning,
+            Status::Abandoned => LoadStatus::Abandoned,
+        };
+        let record = |record: &Record| StepRecord {
             sent_at: None,
-            step: *step,
-            sends: *sends,
-            statement: statement.map(|s| s.to_string()),
-            outcome: is_done.then(|| self.outcome(number, *step)),
+            step: record.step,
+            sends: record.sends,
+            statement: record.statement.map(|s| s.to_string()),
+            outcome: record.rows.map(outcome),
         };
         let load = LoadRecord {
-            status: status[load.status as usize],
-            staging: load.staging.map(|s| s.to_string()),
-            steps: load.steps.iter().map(record).collect(),
-            reason: None,
+            status,
+            staging: document.staging.map(|s| s.to_string()),
+            steps: document.steps.iter().map(record).collect(),
+            reason: document.is_skipped.then(|| STARTED_AGAIN.to_owned()),
             ..LoadRecord::default()
         };
         let id = RunId {
@@ -38,48 +42,10 @@ impl World {
             life: Life("life".into()),
             run: RunNumber(number),
         };
-        RunDocument {
-            id,
-            plan: plan(self.bounds.mode),
-            load,
-        }
-    }
-}
-
-fn plan(mode: WriteMode) -> RunPlan {
-    RunPlan {
-        kind: RunKind::Regular,
-        planned_from: None,
-        position_after: None,
-        window: Window::default(),
-        mode,
-        read: ReadSpec {
-            connection: "c".into(),
-            relation: Relation::Table {
-                schema: None,
-                name: "t".into(),
-            },
-            filter: None,
-            cursor: None,
-            on_null_cursor: NullCursor::Error,
-            on_invalid: OnInvalid::Fail,
-            slice_key: None,
-            snapshot: None,
-        },
-        schema: TableSchema::default(),
-        slices: vec![],
-        consistency: Consistency::Window,
-        target: TableName::parse("t").expect("a name"),
-        order_by: None,
-        hard_delete: None,
-        on_missing: MissingRows::Delete,
-        lineage: Lineage::Run,
-        claim: Claim::OwnOnly,
-        may_widen: false,
-        cluster_by: None,
-        target_version: None,
-        estimate: Estimate::default(),
-        planned_at: chrono::DateTime::UNIX_EPOCH,
-        notes: vec![],
+        let plan = RunPlan {
+            mode: self.bounds.mode,
+            ..PLAN.clone()
+        };
+        RunDocument { id, plan, load }
     }
 }

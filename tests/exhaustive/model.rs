@@ -1,16 +1,21 @@
-//! The world around the decision functions: documents, workers that hold what they read, and a warehouse without mercy.
+//! The world around the decision functions: the source, the documents, and workers that hold what they have read.
 //!
-//! One key with growing versions for merge and replace, one row per version for append. Planning and reading are one
-//! step (they are checked by the simulation); everything from the first statement on is one IO a step.
+//! One key with growing versions for merge and replace; for append one row for each version and slice. It refuses to
+//! decide anything: `planner`, `finisher` and `abandoner` ask the real functions; `warehouse` is what they write to.
 
 use std::collections::BTreeSet;
-use std::hash::{DefaultHasher, Hash, Hasher};
 
 use lakeward::model::job::WriteMode;
 use lakeward::model::run::Step;
 use lakeward::run::decide::{AbandonCall, FinishCall, Rules};
 
-/// How large the configuration is.
+use crate::fingerprint::fingerprint;
+use crate::warehouse::{Staging, Statement};
+
+/// States that follow, each with what happened.
+pub(crate) type Next = Vec<(String, World)>;
+
+/// How large the configuration is, and what may happen in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
     pub mode: WriteMode,
@@ -19,67 +24,113 @@ pub struct Bounds {
     /// Versions the source goes through.
     pub versions: u8,
     pub runs: u64,
+    /// Slices of a run, each with a file and a COPY of its own.
+    pub slices: u8,
     /// Merge and replace begin with a filled staging table: only the set operation is left.
     pub last_step_only: bool,
+    /// Runs are planned one IO a step and read as another; otherwise planning and reading are one step. The first run is
+    /// the one under the lens: any later one loads in one step, so that every statement belongs to the first.
+    pub plans_in_steps: bool,
+    /// The job may be started again, at the position where it stands.
+    pub starts_again: bool,
+    /// Staged files of an open run may vanish, one after the other.
+    pub loses_files: bool,
+    /// The documents of ended runs may be deleted.
+    pub cleans: bool,
 }
 
-/// `run.json` and what was staged for it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+/// What stands under a run's number.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub(crate) struct Run {
+    /// `run.json`, until it is cleaned.
+    pub(crate) document: Option<Document>,
+    /// One manifest a slice.
+    pub(crate) sealed: Vec<Option<Manifest>>,
+    /// Attempts that wrote files: each has names of its own.
+    pub(crate) attempts: u8,
+    /// The files of attempts below this one are gone.
+    pub(crate) gone_below: u8,
+}
+
+/// `run.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Document {
     /// Position before and after.
     pub(crate) from: u8,
     pub(crate) to: u8,
-    pub(crate) load: Load,
-    /// Raised by each write: compare-and-set.
-    pub(crate) etag: u8,
-    pub(crate) are_files_there: bool,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Load {
-    pub(crate) status: u8,
+    pub(crate) status: Status,
     pub(crate) staging: Option<u8>,
-    pub(crate) steps: Vec<(Step, u32, Option<usize>, bool)>,
+    pub(crate) steps: Vec<Record>,
+    /// Put down by somebody who started the job again: a number without a run.
+    pub(crate) is_skipped: bool,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Status {
+    Open,
+    Committed,
+    Abandoning,
+    Abandoned,
+}
+
+/// How far one step has come.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Statement {
-    pub(crate) run: u64,
+pub(crate) struct Record {
     pub(crate) step: Step,
-    pub(crate) staging: Option<u8>,
-    pub(crate) state: State,
+    pub(crate) sends: u32,
+    pub(crate) statement: Option<usize>,
+    /// Of its outcome, once it is put down.
+    pub(crate) rows: Option<u64>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) enum State {
-    Flying,
-    /// Source resolved: rows (versions), and whether the target's metadata has changed since.
-    Running(Vec<u8>, bool),
-    Ok,
-    Failed,
+/// Which attempt sealed a slice, and the window it read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Manifest {
+    pub(crate) attempt: u8,
+    pub(crate) from: u8,
+    pub(crate) to: u8,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Worker {
     Idle,
+    /// Has read the job's document.
+    Plan {
+        watermark: u64,
+        position: u8,
+    },
+    /// Has found no run there and asked the source; the plan is not saved yet.
+    Create {
+        number: u64,
+        from: u8,
+        to: u8,
+    },
+    /// Has read the job's document to start it again.
+    Skip {
+        watermark: u64,
+        position: u8,
+    },
+    /// Has put the next number down without a run; the job's document is not changed yet.
+    Restart {
+        watermark: u64,
+        position: u8,
+    },
     Finish(Held, FinishCall),
-    Abandon(Held, AbandonCall),
+    /// With the walls of its shutting out that stand.
+    Abandon(Held, AbandonCall, usize),
 }
 
 /// What a worker has read of the documents.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Held {
     pub(crate) run: u64,
-    pub(crate) seen: Load,
-    pub(crate) etag: u8,
-    pub(crate) watermark: u64,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Staging {
-    pub(crate) run: u64,
-    pub(crate) nonce: u8,
-    pub(crate) rows: Vec<u8>,
+    pub(crate) seen: Document,
+    /// Nobody has written `run.json` since: a compare-and-set would be won.
+    pub(crate) is_current: bool,
+    /// Read after `run.json`, as a step of its own.
+    pub(crate) watermark: Option<u64>,
+    /// Read once, by a call that loads.
+    pub(crate) sealed: Vec<Option<Manifest>>,
 }
 
 /// One state.
@@ -95,9 +146,10 @@ pub struct World {
     pub(crate) statements: Vec<Statement>,
     pub(crate) staging: Vec<Staging>,
     pub(crate) next_nonce: u8,
-    /// Append: versions with the run that brought them. Merge, replace: the version, if there is one.
-    pub(crate) target: Vec<(u8, u64)>,
-    pub(crate) ledger: BTreeSet<u64>,
+    /// Append: version, slice and the run that brought it. Merge, replace: the version, if there is one.
+    pub(crate) target: Vec<(u8, u8, u64)>,
+    /// Files that a COPY has loaded: run, slice, attempt.
+    pub(crate) ledger: BTreeSet<(u64, u8, u8)>,
 }
 
 impl World {
@@ -118,74 +170,70 @@ impl World {
         }
     }
 
-    /// Two hashes of 64 bits: a collision among millions of states is not to be feared.
     pub fn fingerprint(&self) -> u128 {
-        let hash = |salt: u64| {
-            let mut hasher = DefaultHasher::new();
-            salt.hash(&mut hasher);
-            (self.source, self.position, self.watermark, &self.runs).hash(&mut hasher);
-            let mut workers: Vec<u64> = self
-                .workers
-                .iter()
-                .map(|w| {
-                    let mut h = DefaultHasher::new();
-                    (salt, w).hash(&mut h);
-                    h.finish()
-                })
-                .collect();
-            // Workers are alike: their order does not matter.
-            workers.sort_unstable();
-            (workers, &self.statements, &self.staging, self.next_nonce).hash(&mut hasher);
-            (&self.target, &self.ledger).hash(&mut hasher);
-            hasher.finish()
-        };
-        (u128::from(hash(1)) << 64) | u128::from(hash(2))
+        let mut workers: Vec<u128> = self.workers.iter().map(fingerprint).collect();
+        // Workers are alike: their order does not matter.
+        workers.sort_unstable();
+        let documents = (self.source, self.position, self.watermark, &self.runs);
+        let warehouse = (&self.statements, &self.staging, self.next_nonce);
+        fingerprint(&(documents, workers, warehouse, &self.target, &self.ledger))
     }
 
     /// What must be true in every state.
     pub fn check(&self) -> Result<(), String> {
-        match self.bounds.mode {
-            WriteMode::Append => {
-                for version in 1..=self.source {
-                    let count = self.target.iter().filter(|(v, _)| *v == version).count();
-                    if count > 1 {
-                        return Err(format!("row {version} is in the target {count} times"));
-                    }
-                    if count == 0 && version <= self.position {
-                        return Err(format!("row {version} is lost: the watermark is at {}", self.position));
-                    }
+        if let Some(next) = self.document(self.watermark + 1)
+            && next.from != self.position
+        {
+            return Err(format!(
+                "run {} begins at {}, the watermark is at {}",
+                self.watermark + 1,
+                next.from,
+                self.position
+            ));
+        }
+        if self.bounds.mode != WriteMode::Append {
+            let found = self.target.first().map_or(0, |(v, ..)| *v);
+            return match found < self.position {
+                true => Err(format!(
+                    "the target is at version {found}, the watermark at {}",
+                    self.position
+                )),
+                false => Ok(()),
+            };
+        }
+        for version in 1..=self.source {
+            for slice in 0..self.bounds.slices {
+                let is_it = |row: &&(u8, u8, u64)| (row.0, row.1) == (version, slice);
+                let count = self.target.iter().filter(is_it).count();
+                if count > 1 {
+                    return Err(format!("row {version}.{slice} is in the target {count} times"));
                 }
-                Ok(())
-            }
-            _ => {
-                let found = self.target.first().map_or(0, |(v, _)| *v);
-                if found < self.position {
+                if count == 0 && version <= self.position {
                     return Err(format!(
-                        "the target is at version {found}, the watermark at {}",
+                        "row {version}.{slice} is lost: the watermark is at {}",
                         self.position
                     ));
                 }
-                Ok(())
             }
         }
+        Ok(())
     }
 
-    pub(crate) fn steps(&self) -> Vec<Step> {
-        match (self.bounds.mode, self.bounds.last_step_only) {
-            (WriteMode::Append, _) => vec![Step::Copy(0)],
-            (_, true) => vec![Step::Apply],
-            (_, false) => vec![Step::CreateStaging, Step::Copy(0), Step::Apply],
-        }
-    }
-
-    pub fn successors(&self) -> Vec<(String, World)> {
+    pub fn successors(&self) -> Next {
         let mut next = Vec::new();
         if self.source < self.bounds.versions {
             let mut w = self.clone();
             w.source += 1;
             next.push(("the source changes".to_owned(), w));
         }
-        self.plan(&mut next);
+        match self.bounds.plans_in_steps {
+            true => {
+                self.seal_a_slice(&mut next);
+                self.load_what_is_staged(&mut next);
+            }
+            false => self.plan_and_read(&mut next),
+        }
+        self.lose_or_clean(&mut next);
         for n in 0..self.statements.len() {
             self.advance_statement(n, &mut next);
         }
@@ -199,157 +247,63 @@ impl World {
         next
     }
 
-    /// Planning and reading, as one step: whoever plans from the same watermark finds the same run.
-    fn plan(&self, next: &mut Vec<(String, World)>) {
-        let is_planned = self.runs.len() as u64 > self.watermark;
-        let has_rows = self.source > self.position;
-        if is_planned || !has_rows || self.watermark >= self.bounds.runs {
-            return;
+    /// What happens to files and documents from outside the protocol.
+    fn lose_or_clean(&self, next: &mut Next) {
+        for (at, run) in self.runs.iter().enumerate() {
+            let number = at as u64 + 1;
+            let Some(document) = &run.document else { continue };
+            if self.bounds.loses_files && document.status == Status::Open && run.gone_below < run.attempts {
+                let mut w = self.clone();
+                w.runs[at].gone_below += 1;
+                next.push((format!("a staged file of run {number} vanishes"), w));
+            }
+            if self.bounds.cleans && number <= self.watermark {
+                let mut w = self.clone();
+                w.write(number, None);
+                w.runs[at].sealed = vec![None; usize::from(self.bounds.slices)];
+                next.push((format!("the documents of run {number} are cleaned"), w));
+            }
         }
-        if self.watermark > 0 {
-            next.push((
-                format!("run {} loads as a whole", self.watermark + 1),
-                self.load_as_a_whole(),
-            ));
-            return;
-        }
-        let mut w = self.clone();
-        let (staging, number) = (self.bounds.last_step_only.then_some(w.next_nonce), w.watermark + 1);
-        if let Some(nonce) = staging {
-            w.next_nonce += 1;
-            w.staging.push(Staging {
-                run: number,
-                nonce,
-                rows: vec![w.source],
-            });
-        }
-        let load = Load {
-            status: 0,
-            staging,
-            steps: vec![],
-        };
-        w.runs.push(Run {
-            from: w.position,
-            to: w.source,
-            load,
-            etag: 0,
-            are_files_there: true,
-        });
-        next.push((
-            format!("run {number} is planned and read: ({}, {}]", self.position, self.source),
-            w,
-        ));
     }
 
-    /// The run after the one under the lens, in one step: what is left over belongs to the run under the lens.
-    fn load_as_a_whole(&self) -> World {
-        let mut w = self.clone();
-        let number = self.watermark + 1;
-        let loaded = (self.position + 1..=self.source).map(|v| (v, number));
-        match self.bounds.mode {
-            WriteMode::Append => w.target.extend(loaded),
-            _ => w.target = vec![(self.source, number)],
-        }
-        w.position = self.source;
-        w.watermark = number;
-        w
+    pub(crate) fn document(&self, number: u64) -> Option<&Document> {
+        self.runs.get(at(number)).and_then(|run| run.document.as_ref())
     }
 
     pub(crate) fn run(&self, number: u64) -> &Run {
-        &self.runs[usize::try_from(number - 1).expect("runs are few")]
+        &self.runs[at(number)]
     }
 
     pub(crate) fn run_mut(&mut self, number: u64) -> &mut Run {
-        &mut self.runs[usize::try_from(number - 1).expect("runs are few")]
+        &mut self.runs[at(number)]
     }
 
-    pub(crate) fn rows_of(&self, number: u64) -> Vec<u8> {
-        let run = self.run(number);
+    /// Writes or deletes `run.json`: whoever has read it before would lose a compare-and-set.
+    pub(crate) fn write(&mut self, number: u64, document: Option<Document>) {
+        self.run_mut(number).document = document;
+        for worker in &mut self.workers {
+            if let Worker::Finish(held, _) | Worker::Abandon(held, ..) = worker
+                && held.run == number
+            {
+                held.is_current = false;
+            }
+        }
+    }
+
+    /// The rows of a file.
+    pub(crate) fn rows(&self, manifest: Manifest) -> Vec<u8> {
         match self.bounds.mode {
-            WriteMode::Append => (run.from + 1..=run.to).collect(),
-            _ => vec![run.to],
+            WriteMode::Append => (manifest.from + 1..=manifest.to).collect(),
+            _ => vec![manifest.to],
         }
     }
 
-    fn advance_statement(&self, n: usize, next: &mut Vec<(String, World)>) {
-        let statement = &self.statements[n];
-        let mut w = self.clone();
-        let what = format!("statement {n} ({} of run {})", statement.step, statement.run);
-        match &statement.state {
-            State::Flying => {
-                w.statements[n].state = self.begun(statement, &mut w);
-                next.push((format!("{what} begins: {:?}", w.statements[n].state), w));
-            }
-            State::Running(rows, is_fenced) => {
-                w.statements[n].state = w.committed(statement, rows, *is_fenced);
-                next.push((format!("{what} commits: {:?}", w.statements[n].state), w));
-            }
-            State::Ok | State::Failed => {}
-        }
+    pub(crate) fn with(mut self, n: usize, worker: Worker) -> World {
+        self.workers[n] = worker;
+        self
     }
+}
 
-    fn begun(&self, statement: &Statement, w: &mut World) -> State {
-        let (run, nonce) = (statement.run, statement.staging);
-        let staged = self.staging.iter().find(|s| s.run == run && Some(s.nonce) == nonce);
-        match statement.step {
-            Step::CreateStaging if staged.is_some() => State::Failed,
-            Step::CreateStaging => {
-                w.staging.push(Staging {
-                    run,
-                    nonce: nonce.unwrap_or_default(),
-                    rows: vec![],
-                });
-                State::Ok
-            }
-            Step::Copy(_) if !self.run(run).are_files_there => State::Failed,
-            Step::Copy(_) if self.bounds.mode != WriteMode::Append && staged.is_none() => State::Failed,
-            Step::Copy(_) => State::Running(self.rows_of(run), false),
-            // No count guard here: it is a belt, and the trace of the late CREATE must fail without it.
-            Step::Apply => staged.map_or(State::Failed, |s| State::Running(s.rows.clone(), false)),
-        }
-    }
-
-    fn committed(&mut self, statement: &Statement, rows: &[u8], is_fenced: bool) -> State {
-        let run = statement.run;
-        match (statement.step, self.bounds.mode) {
-            (Step::Copy(_), WriteMode::Append) => {
-                if is_fenced {
-                    return State::Failed;
-                }
-                if self.ledger.insert(run) {
-                    self.target.extend(rows.iter().map(|v| (*v, run)));
-                }
-            }
-            (Step::Copy(_), _) => {
-                let found = self
-                    .staging
-                    .iter_mut()
-                    .find(|s| s.run == run && Some(s.nonce) == statement.staging);
-                match found {
-                    Some(staging) => staging.rows = rows.to_vec(),
-                    None => return State::Failed,
-                }
-            }
-            (Step::Apply, _) if is_fenced => return State::Failed,
-            (Step::Apply, WriteMode::Replace) => self.target = rows.iter().map(|v| (*v, run)).collect(),
-            (Step::Apply, _) => {
-                if let Some(version) = rows.first() {
-                    self.target = vec![(*version, run)];
-                }
-            }
-            (Step::CreateStaging, _) => {}
-        }
-        State::Ok
-    }
-
-    /// A metadata commit on the target: what writes to it and has begun fails at its commit.
-    pub(crate) fn fence(&mut self) {
-        let mode = self.bounds.mode;
-        for statement in &mut self.statements {
-            let is_on_target = statement.step == Step::Apply || mode == WriteMode::Append;
-            if let (State::Running(_, is_fenced), true) = (&mut statement.state, is_on_target) {
-                *is_fenced = true;
-            }
-        }
-    }
+fn at(number: u64) -> usize {
+    usize::try_from(number - 1).expect("runs are few")
 }

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lakeward::model::job::WriteMode;
 
-use crate::read_back::Version;
-use crate::world::Row;
+use lakeward_tests::simulated::read_back::Version;
+use lakeward_tests::simulated::world::Row;
 
 /// The target equals the source: as a multiset for append, by key for merge, as a whole for replace.
 pub fn target_is_source(mode: WriteMode, source: &BTreeMap<i64, Row>, target: &[Row]) -> Result<(), String> {

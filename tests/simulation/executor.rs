@@ -10,7 +10,7 @@ use lakeward::error::{Error, Result, Retry};
 use lakeward::model::message::{Delivery, Message, Outgoing};
 use lakeward::run::{Services, handle};
 
-use crate::gate::Gate;
+use lakeward_tests::simulated::gate::Gate;
 
 type Call = Pin<Box<dyn Future<Output = Result<Vec<Outgoing>>>>>;
 
@@ -31,7 +31,13 @@ struct Queued {
 struct Running {
     call: Call,
     message: u64,
+    /// Of store, source and loader.
+    io: usize,
 }
+
+/// A call has a few IOs a slice and a few a statement, and the simulated runs are small, so that two dozen are many: one
+/// that comes here goes round in circles.
+const IO_MAX: usize = 100;
 
 /// The queue and the calls in flight.
 pub struct Executor {
@@ -41,6 +47,8 @@ pub struct Executor {
     running: Vec<Running>,
     next_id: u64,
     pub failures: Vec<Error>,
+    /// The most that one call did.
+    pub io_most: usize,
 }
 
 impl Executor {
@@ -52,6 +60,7 @@ impl Executor {
             running: vec![],
             next_id: 0,
             failures: vec![],
+            io_most: 0,
         }
     }
 
@@ -89,7 +98,7 @@ impl Executor {
             deadline,
         };
         let call: Call = Box::pin(async move { handle(&delivery, &services).await });
-        self.running.push(Running { call, message });
+        self.running.push(Running { call, message, io: 0 });
     }
 
     /// The first message in the queue that is so.
@@ -122,6 +131,18 @@ impl Executor {
         false
     }
 
+    /// No call is without an end: each has a budget.
+    fn count_io(&mut self, n: usize) {
+        let running = &mut self.running[n];
+        running.io += 1;
+        self.io_most = self.io_most.max(running.io);
+        assert!(
+            running.io <= IO_MAX,
+            "a call is at its IO {IO_MAX}: {}",
+            self.gate.label()
+        );
+    }
+
     /// Lets the n-th call run to its next gate or its end. Whether it ended.
     pub fn step(&mut self, n: usize) -> bool {
         let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
@@ -130,7 +151,10 @@ impl Executor {
         let done = loop {
             match self.running[n].call.as_mut().poll(&mut context) {
                 Poll::Ready(done) => break done,
-                Poll::Pending if self.gate.is_hit() => return false,
+                Poll::Pending if self.gate.is_hit() => {
+                    self.count_io(n);
+                    return false;
+                }
                 // Work on another thread (the encoder): wait for it, so that a seed always runs alike.
                 Poll::Pending => std::thread::park(),
             }

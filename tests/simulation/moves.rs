@@ -5,8 +5,8 @@ use lakeward::model::message::{Message, Origin};
 use lakeward::model::watermark::{Life, RunId, RunNumber};
 
 use crate::setup::{Setup, job};
-use crate::warehouse::Pace;
-use crate::world::Row;
+use lakeward_tests::simulated::warehouse::Pace;
+use lakeward_tests::simulated::world::Row;
 
 impl Setup {
     pub fn write(&mut self, id: i64, version: i64) {
@@ -59,6 +59,21 @@ impl Setup {
 
     pub fn finish(&mut self, run: &RunId) {
         self.begin(Message::Finish { run: run.clone() });
+    }
+
+    /// Loads a run until it has sent a step, which comes as far as the pace says; the call dies before it is answered.
+    /// The statement's number.
+    pub fn send_and_die(&mut self, run: &RunId, step: &str, pace: Pace) -> usize {
+        self.finish(run);
+        assert!(self.executor.step_until(&format!("send {step}")));
+        self.pace(pace);
+        let sent = self.sim.world().warehouse.statements.len();
+        while self.sim.world().warehouse.statements.len() == sent {
+            self.executor.step(self.executor.in_flight() - 1);
+        }
+        self.die();
+        self.pace(Pace::Ends);
+        sent
     }
 
     pub fn run_on(&mut self) {

@@ -16,7 +16,7 @@ use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 
-use crate::world::{Luck, Sim};
+use lakeward_tests::simulated::world::{Luck, Sim};
 
 /// A loader behind the gate. Its staging place is behind the gate as well.
 #[derive(Debug)]

@@ -1,7 +1,6 @@
 //! One seed: a random schedule of everything that can happen, then rest, then the comparison.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use lakeward::model::job::WriteMode;
@@ -14,16 +13,13 @@ use object_store::path::Path;
 use rand::RngExt;
 
 use crate::check::{current_rows, target_is_source};
-use crate::read_back;
 use crate::setup::{Setup, Subject};
-use crate::warehouse::{Pace, StatementState, Whims};
-use crate::world::{Changes, Faults, Row, Sim};
+use lakeward_tests::simulated::read_back;
+use lakeward_tests::simulated::warehouse::{Pace, StatementState, Whims};
+use lakeward_tests::simulated::world::{Changes, Faults, Row, Sim};
 
 /// How long a call lasts that has a deadline, in real time: enough to take what comes at once.
 const CALL: Duration = Duration::from_millis(5);
-
-/// Slices that were cut, in all seeds of this process.
-pub static RESTS: AtomicUsize = AtomicUsize::new(0);
 
 impl Setup {
     pub fn plan(&self) -> Message {
@@ -80,7 +76,7 @@ impl Setup {
                 let n = pick(&self.sim, queued);
                 // Some calls run out of time: they stop after some key and leave a rest.
                 let deadline = (pick(&self.sim, 5) == 0).then(|| tokio::time::Instant::now() + CALL);
-                self.executor.deliver(n, &self.services.clone(), deadline);
+                self.executor.deliver(n, &self.services_of_a_call(), deadline);
             }
             75..79 if in_flight > 0 => {
                 let n = pick(&self.sim, in_flight);
@@ -264,7 +260,7 @@ impl Setup {
             if self.executor.in_flight() > 0 {
                 self.executor.step(0);
             } else if self.executor.queued() > 0 {
-                self.executor.deliver(0, &self.services.clone(), None);
+                self.executor.deliver(0, &self.services_of_a_call(), None);
             } else {
                 return Ok(());
             }
@@ -316,8 +312,17 @@ impl Setup {
     }
 }
 
+/// What a seed came to.
+#[derive(Debug)]
+pub struct Figures {
+    /// Slices that were rests of others.
+    pub rests: usize,
+    /// IOs of the call that did the most.
+    pub io_most: usize,
+}
+
 /// Runs one seed to its end.
-pub fn run(subject: Subject, seed: u64, rules: Rules) -> Result<(), String> {
+pub fn run(subject: Subject, seed: u64, rules: Rules) -> Result<Figures, String> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -341,6 +346,7 @@ pub fn run(subject: Subject, seed: u64, rules: Rules) -> Result<(), String> {
             overlap_fails: world.rng.random_bool(0.5),
             ledger_first: world.rng.random_bool(0.5),
         };
+        world.is_clock_right = world.rng.random_bool(0.5);
         world.warehouse.has_count_guard = world.rng.random_bool(0.5);
         world.warehouse.has_merge_belt = world.rng.random_bool(0.5);
         world.source.begin(&mut world.rng, Changes::Inserts);
@@ -358,7 +364,10 @@ pub fn run(subject: Subject, seed: u64, rules: Rules) -> Result<(), String> {
     if let Err(why) = setup.come_to_rest() {
         return Err(format!("{why}\n{}", setup.story()));
     }
-    RESTS.fetch_add(setup.rests(), Ordering::Relaxed);
     setup.settle_statements();
-    setup.compare().map_err(|why| format!("{why}\n{}", setup.story()))
+    setup.compare().map_err(|why| format!("{why}\n{}", setup.story()))?;
+    Ok(Figures {
+        rests: setup.rests(),
+        io_most: setup.executor.io_most,
+    })
 }

@@ -1,5 +1,6 @@
-//! The eight schedules in which an earlier version of the protocol lost or doubled rows, each played twice: with all
-//! rules the target is right, with its own rule switched off it is not. The numbers are those of `docs/protocol.md`.
+//! The schedules in which an earlier version of the protocol lost or doubled rows, and those of the rules that stood
+//! from the first: each is played twice, with all rules the target is right, with its own rule switched off it is not.
+//! The numbers are those of `docs/protocol.md`.
 //!
 //! The belts (count guard, later-run guard) are off: a rule must hold without them.
 
@@ -11,8 +12,8 @@ use lakeward::run::decide::{Rule, Rules};
 
 use crate::moves::job_name;
 use crate::setup::{Setup, Subject};
-use crate::warehouse::Pace;
-use crate::world::Changes;
+use lakeward_tests::simulated::warehouse::Pace;
+use lakeward_tests::simulated::world::Changes;
 
 fn play(rules: Rules, mode: WriteMode, schedule: impl Fn(&mut Setup) -> Result<(), String>) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -42,17 +43,11 @@ fn a_copy_that_began_before_its_run_was_abandoned_never_doubles_a_row() {
     needs(Rule::ShutOut, WriteMode::Append, |s| {
         s.write(1, 1);
         let run = s.stage("orders");
-        s.finish(&run);
-        assert!(s.executor.step_until("send copy_0"));
-        s.pace(Pace::Begins);
-        while s.sim.world().warehouse.statements.is_empty() {
-            s.executor.step(0);
-        }
-        s.die();
+        let copy = s.send_and_die(&run, "copy_0", Pace::Begins);
         s.abandon(&run);
         s.run_on();
         s.load("orders");
-        s.commit_statement(0);
+        s.commit_statement(copy);
         s.compare()
     });
 }
@@ -62,16 +57,8 @@ fn a_merge_sent_twice_never_brings_an_older_version_back() {
     needs(Rule::FenceAtCommit, WriteMode::Merge, |s| {
         s.write(1, 1);
         let run = s.stage("orders");
-        s.finish(&run);
-        assert!(s.executor.step_until("send apply"));
-        s.pace(Pace::Flies);
-        let sent = s.sim.world().warehouse.statements.len();
-        while s.sim.world().warehouse.statements.len() == sent {
-            s.executor.step(0);
-        }
         // The answer is lost: nobody knows that the first MERGE is on its way.
-        s.die();
-        s.pace(Pace::Ends);
+        let sent = s.send_and_die(&run, "apply", Pace::Flies);
         s.finish(&run);
         assert!(s.executor.step_until("drop"));
         s.begin_statement(sent);
@@ -88,20 +75,8 @@ fn a_late_create_of_a_staging_table_never_empties_the_target() {
     needs(Rule::StagingNonce, WriteMode::Replace, |s| {
         s.write(1, 1);
         let run = s.stage("orders");
-        let fly = |s: &mut Setup, label: &str| {
-            s.finish(&run);
-            assert!(s.executor.step_until(label));
-            s.pace(Pace::Flies);
-            let sent = s.sim.world().warehouse.statements.len();
-            while s.sim.world().warehouse.statements.len() == sent {
-                s.executor.step(0);
-            }
-            s.die();
-            s.pace(Pace::Ends);
-            sent
-        };
-        let create = fly(s, "send create_staging");
-        let overwrite = fly(s, "send apply");
+        let create = s.send_and_die(&run, "create_staging", Pace::Flies);
+        let overwrite = s.send_and_die(&run, "apply", Pace::Flies);
         s.finish(&run);
         s.run_on();
         s.write(2, 1);
@@ -264,6 +239,80 @@ fn a_run_whose_documents_were_cleaned_never_comes_back() {
         let run = s.stage_what_is_there("orders");
         s.finish(&run);
         s.run_on();
+        s.compare()
+    });
+}
+
+/// Two calls plan the same run; the one that comes second has asked the source earlier, and its window is shorter than
+/// what is sealed by then.
+#[test]
+fn the_plan_of_a_run_is_saved_once() {
+    needs(Rule::PlanOnce, WriteMode::Append, |s| {
+        s.write(1, 1);
+        s.begin(s.plan());
+        assert!(s.executor.step_until("put root/state/runs"));
+        let sleeper = s.executor.in_flight() - 1;
+        s.write(2, 1);
+        let run = s.stage("orders");
+        while !s.executor.step(sleeper) {}
+        s.finish(&run);
+        s.run_on();
+        s.come_to_rest()?;
+        s.compare()
+    });
+}
+
+/// Two attempts read each slice; the files of one are being loaded when the other one seals.
+#[test]
+fn a_slice_is_sealed_once() {
+    needs(Rule::SealOnce, WriteMode::Append, |s| {
+        s.write(1, 1);
+        s.begin(s.plan());
+        s.run_on();
+        let (services, slices) = (s.services.clone(), s.executor.queued());
+        for slice in 0..slices {
+            s.executor.deliver(slice, &services, None);
+            assert!(s.executor.step_until("put root/state/runs"));
+        }
+        let run = s.stage("orders");
+        let sent = s.send_and_die(&run, "copy_0", Pace::Begins);
+        while s.executor.in_flight() > 0 {
+            s.executor.step(0);
+        }
+        s.finish(&run);
+        s.run_on();
+        s.commit_statement(sent);
+        s.compare()
+    });
+}
+
+#[test]
+fn a_copy_of_an_abandoned_run_finds_no_files() {
+    needs(Rule::TakeSourceAway, WriteMode::Append, |s| {
+        s.write(1, 1);
+        let run = s.stage("orders");
+        let copy = s.send_and_die(&run, "copy_0", Pace::Flies);
+        s.abandon(&run);
+        s.run_on();
+        s.load("orders");
+        s.begin_statement(copy);
+        s.commit_statement(copy);
+        s.compare()
+    });
+}
+
+#[test]
+fn a_merge_of_an_abandoned_run_finds_no_staging_table() {
+    needs(Rule::TakeSourceAway, WriteMode::Merge, |s| {
+        s.write(1, 1);
+        let run = s.stage("orders");
+        let merge = s.send_and_die(&run, "apply", Pace::Flies);
+        s.abandon(&run);
+        s.run_on();
+        s.write(1, 2);
+        s.load("orders");
+        s.begin_statement(merge);
+        s.commit_statement(merge);
         s.compare()
     });
 }

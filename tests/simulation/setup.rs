@@ -18,12 +18,13 @@ use lakeward::state::StateStore;
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use object_store::path::Path;
+use rand::RngExt;
 
 use crate::executor::Executor;
-use crate::source::ModelSource;
 use crate::store::GatedStore;
-use crate::warehouse_loader::WarehouseLoader;
-use crate::world::Sim;
+use lakeward_tests::simulated::source::ModelSource;
+use lakeward_tests::simulated::warehouse_loader::WarehouseLoader;
+use lakeward_tests::simulated::world::Sim;
 
 /// What stands at the end of the walk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,11 +99,14 @@ fn jobs(mode: WriteMode) -> Vec<Job> {
     vec![job(WriteMode::Merge), gone]
 }
 
-/// The world's clock: it moves when the scheduler says so.
-fn clock(sim: &Sim) -> Clock {
+/// The world's clock, as a machine sees it that is off by so many seconds: it moves when the scheduler says so.
+fn clock(sim: &Sim, off_by: i64) -> Clock {
     let sim = sim.clone();
-    Clock::from_fn(move || chrono::DateTime::UNIX_EPOCH + chrono::TimeDelta::seconds(sim.world().now))
+    Clock::from_fn(move || chrono::DateTime::UNIX_EPOCH + chrono::TimeDelta::seconds(sim.world().now + off_by))
 }
+
+/// So far a machine's clock may be off, in seconds: several times as long as a lease lasts.
+const CLOCK_OFF_MAX: i64 = 600;
 
 /// A world, its services, its calls.
 pub struct Setup {
@@ -118,12 +122,13 @@ impl Setup {
     pub fn new(subject: Subject, seed: u64, mode: WriteMode, rules: Rules) -> Self {
         let sim = Sim::new(seed);
         let raw = Arc::new(InMemory::new());
-        let store: Arc<dyn ObjectStore> = Arc::new(GatedStore::new(raw.clone(), sim.clone()));
+        let store: Arc<dyn ObjectStore> = Arc::new(GatedStore::new(raw.clone(), sim.clone(), rules));
         let loader: Arc<dyn Loader> = match subject {
             Subject::Warehouse => Arc::new(WarehouseLoader {
                 sim: sim.clone(),
                 raw: raw.clone(),
                 store: store.clone(),
+                rules,
             }),
             Subject::Delta => crate::real::delta(&sim, &raw, &store),
             Subject::Files => crate::real::files(&sim, &raw, &store),
@@ -138,7 +143,7 @@ impl Setup {
             stager: Stager::new(StageLimits::default()),
             reporter: Reporter::silent(),
             ids,
-            clock: clock(&sim),
+            clock: clock(&sim, 0),
             // Nothing is ever fresh: economy is off, as rule 14 allows.
             host: Host {
                 stale_after: std::time::Duration::ZERO,
@@ -156,5 +161,18 @@ impl Setup {
             mode,
             subject,
         }
+    }
+    /// For one call: each runs on a machine of its own, whose clock is right or wrong (rule 14).
+    pub fn services_of_a_call(&self) -> Arc<Services> {
+        let mut world = self.sim.world();
+        if world.is_clock_right {
+            return self.services.clone();
+        }
+        let off_by = world.rng.random_range(-CLOCK_OFF_MAX..=CLOCK_OFF_MAX);
+        let services = Services {
+            clock: clock(&self.sim, off_by),
+            ..(*self.services).clone()
+        };
+        Arc::new(services)
     }
 }

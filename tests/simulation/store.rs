@@ -1,4 +1,6 @@
 //! An object store in memory whose every operation waits at the gate and may fail before or after its work.
+//!
+//! Rules 1 and 4 are its *create if absent*: with one of them switched off, a second plan or manifest replaces the first.
 
 use std::fmt;
 use std::ops::Range;
@@ -6,24 +8,34 @@ use std::ops::Range;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::{BoxStream, StreamExt};
+use lakeward::run::decide::{Rule, Rules};
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions,
-    PutOptions, PutPayload, PutResult, Result,
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 
-use crate::world::{Luck, Sim};
+use lakeward_tests::simulated::world::{Luck, Sim};
 
 #[derive(Debug)]
 pub struct GatedStore {
     inner: std::sync::Arc<InMemory>,
     sim: Sim,
+    rules: Rules,
 }
 
 impl GatedStore {
-    pub fn new(inner: std::sync::Arc<InMemory>, sim: Sim) -> Self {
-        Self { inner, sim }
+    pub fn new(inner: std::sync::Arc<InMemory>, sim: Sim, rules: Rules) -> Self {
+        Self { inner, sim, rules }
+    }
+
+    /// Whether a document that is there may not be created again.
+    fn is_created_once(&self, location: &Path) -> bool {
+        let path = location.as_ref();
+        let is_plan = path.ends_with("/run.json") && !self.rules.hold(Rule::PlanOnce);
+        let is_manifest = path.contains("/slices/") && !self.rules.hold(Rule::SealOnce);
+        !is_plan && !is_manifest
     }
 
     async fn io<T>(&self, label: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
@@ -53,7 +65,10 @@ impl fmt::Display for GatedStore {
 
 #[async_trait]
 impl ObjectStore for GatedStore {
-    async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
+    async fn put_opts(&self, location: &Path, payload: PutPayload, mut opts: PutOptions) -> Result<PutResult> {
+        if opts.mode == PutMode::Create && !self.is_created_once(location) {
+            opts.mode = PutMode::Overwrite;
+        }
         self.io(&format!("put {location}"), self.inner.put_opts(location, payload, opts))
             .await
     }

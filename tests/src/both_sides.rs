@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::postgres::Place;
 use crate::project::Project;
+use crate::tables::is_part_of_table;
 
 /// One row, in the order of the columns that were asked for.
 pub type Row = Vec<Option<String>>;
@@ -119,19 +120,6 @@ fn published(project: &Project, table: &str) -> Vec<String> {
         "{table}: the files that are there, and those that count"
     );
     counted.iter().map(|path| path.display().to_string()).collect()
-}
-
-fn is_part_of_table(slot: &Value, current: &Value) -> bool {
-    let run = &slot["run"];
-    let text = |key: &str| run[key].as_str().expect("a run has a job and a life");
-    let is_in = match slot["mode"].as_str() {
-        Some("replace") => current["base"] == *run,
-        _ => {
-            let of_job = format!("{}/{}", text("job"), text("life"));
-            run["run"].as_u64() > Some(current["before"][of_job].as_u64().unwrap_or(0))
-        }
-    };
-    is_in && slot["state"] == "published"
 }
 
 fn document(path: &Path) -> Option<Value> {

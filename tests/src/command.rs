@@ -199,4 +199,18 @@ impl Finished {
         }
         self
     }
+
+    /// It ended with this code and said these texts, on whichever stream: for commands that tell several things at once.
+    pub fn told(self, code: i32, texts: &[&str]) -> Self {
+        let all = self.all();
+        assert_eq!(self.code, Some(code), "lakeward {}:\n{all}", self.line);
+        for text in texts {
+            assert!(
+                all.contains(text),
+                "lakeward {} says nothing of '{text}':\n{all}",
+                self.line
+            );
+        }
+        self
+    }
 }

@@ -10,3 +10,5 @@ pub mod double;
 pub mod in_process;
 pub mod postgres;
 pub mod project;
+pub mod simulated;
+pub mod tables;

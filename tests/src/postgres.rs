@@ -21,11 +21,12 @@ use futures::StreamExt;
 use lakeward::config::{PostgresConnection, TlsMode};
 use lakeward::error::Result;
 use lakeward::model::batch::ReadEvent;
+use lakeward::model::fixture;
 use lakeward::model::job::{
     ColumnSelection, ConsistencyWish, Job, JobName, Lineage, MissingRows, Naming, NullCursor, OnInvalid, Relation,
     SchemaContract, WriteMode,
 };
-use lakeward::model::run::{Claim, Reload, RunKind, RunPlan, Slice};
+use lakeward::model::run::{Reload, RunPlan, Slice};
 use lakeward::model::table::{TableName, TableSchema};
 use lakeward::model::watermark::{Position, RunNumber, Watermark};
 use lakeward::secrets::{Providers, SecretText};
@@ -215,13 +216,13 @@ pub fn job(relation: Relation) -> Job {
 }
 
 /// Plans from a position.
-pub async fn plan(source: &Postgres, job: &Job, position: Option<&Position>) -> Result<SourcePlan> {
+pub async fn plan(source: &dyn Source, job: &Job, position: Option<&Position>) -> Result<SourcePlan> {
     plan_with(source, job, position, None, None, true).await
 }
 
 /// Plans with everything said.
 pub async fn plan_with(
-    source: &Postgres,
+    source: &dyn Source,
     job: &Job,
     position: Option<&Position>,
     reload: Option<&Reload>,
@@ -246,33 +247,23 @@ pub async fn plan_with(
 /// The plan as it would be saved.
 pub fn saved(plan: &SourcePlan) -> RunPlan {
     RunPlan {
-        kind: RunKind::Regular,
-        planned_from: None,
         position_after: plan.position_after.clone(),
         window: plan.window.clone(),
-        mode: WriteMode::Append,
         read: plan.read.clone(),
         schema: plan.schema.clone(),
         slices: plan.slices.clone(),
         consistency: plan.consistency,
         target: TableName::parse("orders").expect("a name"),
-        order_by: None,
-        hard_delete: None,
-        on_missing: MissingRows::Delete,
-        lineage: Lineage::Run,
-        claim: Claim::OwnOnly,
-        may_widen: false,
-        cluster_by: None,
-        target_version: None,
         estimate: plan.estimate,
         planned_at: Utc::now(),
         notes: plan.notes.clone(),
+        ..fixture::run_plan(WriteMode::Append)
     }
 }
 
 /// Reads one slice to its end.
 pub async fn read_slice(
-    source: &Postgres,
+    source: &dyn Source,
     plan: &RunPlan,
     slice: &Slice,
     order: ReadOrder,
@@ -313,7 +304,7 @@ pub async fn read_slice(
 }
 
 /// Reads all slices of a plan.
-pub async fn read(source: &Postgres, plan: &SourcePlan) -> Result<Vec<RecordBatch>> {
+pub async fn read(source: &dyn Source, plan: &SourcePlan) -> Result<Vec<RecordBatch>> {
     let run = saved(plan);
     let mut all = Vec::new();
     for slice in &run.slices {

@@ -113,12 +113,24 @@ impl Project {
         project
     }
 
-    /// The same where no external location covers what the project stages: each COPY has to bring a signature.
-    pub async fn in_closed_workspace(server: &Server, double: Double) -> Self {
+    /// The same where no external location covers what the project stages: each COPY has to bring what opens it.
+    pub async fn in_closed_workspace(server: &Server, double: Double, opener: Opener) -> Self {
         let (project, url, opened) = Self::beside(server, double).await;
         let double = project.workspace().expect("it is where the project loads to");
-        let opener = Opener::SignedBy(AZURITE_KEY.to_owned());
         double.add_bare_storage(&url, opened.store, opened.root.as_ref(), opener);
+        project
+    }
+
+    /// The same where the workspace knows what the project stages as an external volume, `/Volumes/main/raw/stage`.
+    pub async fn in_workspace_with_a_volume(server: &Server, double: Double) -> Self {
+        let (project, _, opened) = Self::beside(server, double).await;
+        let double = project.workspace().expect("it is where the project loads to");
+        double.add_location(
+            "main.raw.stage",
+            "/Volumes/main/raw/stage",
+            opened.store,
+            opened.root.as_ref(),
+        );
         project
     }
 

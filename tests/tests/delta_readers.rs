@@ -12,11 +12,10 @@ use arrow::array::{
 use arrow::datatypes::{DataType, Field, Int32Type, Schema};
 use chrono::{TimeZone as _, Utc};
 use lakeward::load::{Loader as _, Reply, Work};
-use lakeward::model::job::{JobName, Lineage, MissingRows, NullCursor, OnInvalid, Relation, WriteMode};
+use lakeward::model::fixture;
+use lakeward::model::job::{JobName, WriteMode};
 use lakeward::model::manifest::StagedFile;
-use lakeward::model::run::{
-    Claim, Consistency, Estimate, ReadSpec, Reload, ReloadRange, RunKind, RunPlan, Step, Window,
-};
+use lakeward::model::run::{Consistency, Reload, ReloadRange, RunKind, RunPlan, Step};
 use lakeward::model::table::{Column, ColumnType, TableName, TableSchema};
 use lakeward::model::watermark::{Life, RunId, RunNumber};
 use object_store::ObjectStoreExt as _;
@@ -39,43 +38,15 @@ fn column(name: &str, column_type: ColumnType) -> Column {
 
 fn plan(target: &str, mode: WriteMode, columns: Vec<Column>) -> RunPlan {
     RunPlan {
-        kind: RunKind::Regular,
-        planned_from: None,
-        position_after: None,
-        window: Window::default(),
-        mode,
-        read: ReadSpec {
-            connection: "shop".into(),
-            relation: Relation::Table {
-                schema: None,
-                name: "t".into(),
-            },
-            filter: None,
-            cursor: None,
-            on_null_cursor: NullCursor::default(),
-            on_invalid: OnInvalid::default(),
-            slice_key: None,
-            snapshot: None,
-        },
         schema: TableSchema {
             columns,
             key: vec!["id".into()],
             comment: None,
         },
-        slices: Vec::new(),
         consistency: Consistency::Snapshot,
         target: TableName::parse(target).unwrap(),
-        order_by: None,
-        hard_delete: None,
-        on_missing: MissingRows::default(),
-        lineage: Lineage::Run,
-        claim: Claim::OwnOnly,
-        may_widen: false,
-        cluster_by: None,
-        target_version: None,
-        estimate: Estimate::default(),
         planned_at: Utc.with_ymd_and_hms(2026, 1, 2, 3, 4, 5).unwrap(),
-        notes: Vec::new(),
+        ..fixture::run_plan(mode)
     }
 }
 

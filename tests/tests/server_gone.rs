@@ -1,7 +1,7 @@
 //! A server that goes down in the middle of a run and stays down: told once, nothing lost, and when it is up again
 //! the next run makes both sides equal.
 //!
-//! `bad_input` tells of a server that ends a session and goes on, `loader_under_faults` of a store that answers
+//! `bad_input` tells of a server that ends a session and goes on, `workspace/faults` of a service that answers
 //! wrongly.
 
 use std::time::{Duration, Instant};

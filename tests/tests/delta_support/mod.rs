@@ -1,5 +1,7 @@
 //! Lakes in a folder, on Azurite and on versitygw, and how readers get at them.
 
+#![allow(dead_code, reason = "each test program uses its part")]
+
 use lakeward::config::StoreAuth;
 use lakeward::config::StoreConfig;
 use lakeward::load::delta::Delta;
@@ -10,6 +12,7 @@ use lakeward::secrets::SecretText;
 use lakeward::store::LocalStore;
 use lakeward::store::OpenStore;
 use lakeward::store::open;
+use lakeward_tests::project::{AZURITE_ACCOUNT, AZURITE_KEY};
 use object_store::ObjectStore;
 use object_store::path::Path;
 use std::process::Command;
@@ -39,30 +42,34 @@ fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run this by make test"))
 }
 
-/// The key that every emulator has and that its documentation publishes.
-const AZURITE_KEY: &str = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
-
-pub async fn azurite() -> Lake {
-    let server = variable("LAKEWARD_TEST_AZURITE_URL");
+/// A folder of its own in the emulator's container.
+pub fn azurite_config() -> StoreConfig {
     let folder = format!("readers-{:016x}", rand::random::<u64>());
-    let url = format!("az://lakeward/{folder}");
-    let config = StoreConfig {
-        url: url.clone(),
+    StoreConfig {
+        url: format!("az://lakeward/{folder}"),
         auth: StoreAuth::AccountKey(SecretText(AZURITE_KEY.into())),
-        endpoint: Some(format!("{server}/devstoreaccount1")),
-        account: Some("devstoreaccount1".into()),
+        endpoint: Some(azurite_endpoint()),
+        account: Some(AZURITE_ACCOUNT.into()),
         region: None,
         allow_http: true,
-    };
+    }
+}
+
+fn azurite_endpoint() -> String {
+    format!("{}/{AZURITE_ACCOUNT}", variable("LAKEWARD_TEST_AZURITE_URL"))
+}
+
+pub async fn azurite() -> Lake {
+    let config = azurite_config();
     let OpenStore { store, root, .. } = open(&config, &Providers::new()).await.unwrap();
     Lake {
         store,
         root,
-        url,
+        url: config.url,
         options: vec![
-            "azure_storage_account_name=devstoreaccount1".into(),
+            format!("azure_storage_account_name={AZURITE_ACCOUNT}"),
             format!("azure_storage_account_key={AZURITE_KEY}"),
-            format!("azure_storage_endpoint={server}/devstoreaccount1"),
+            format!("azure_storage_endpoint={}", azurite_endpoint()),
             "azure_storage_allow_http=true".into(),
             "allow_http=true".into(),
         ],

@@ -9,12 +9,11 @@ use arrow::record_batch::RecordBatch;
 use futures::{StreamExt, TryStreamExt};
 use lakeward::error::Result;
 use lakeward::model::batch::{Batch, BatchStream, ReadEvent};
+use lakeward::model::fixture;
 use lakeward::model::job::{JobName, Lineage, Relation, WriteMode};
 use lakeward::model::manifest::{Manifest, PartColumns};
-use lakeward::model::run::{
-    Claim, Consistency, Estimate, ReadSpec, RunKind, RunPlan, Slice, SliceBounds, SliceId, SliceKey, Window,
-};
-use lakeward::model::table::{Column, ColumnType, TableName, TableSchema};
+use lakeward::model::run::{Consistency, ReadSpec, RunPlan, Slice, SliceBounds, SliceId, SliceKey};
+use lakeward::model::table::{Column, ColumnType, TableSchema};
 use lakeward::model::watermark::{Life, RunId, RunNumber};
 use lakeward::stage::{StageLimits, StageRequest, Stager};
 use object_store::memory::InMemory;
@@ -41,43 +40,22 @@ pub fn plan(columns: Vec<Column>, lineage: Lineage) -> RunPlan {
         source_type: "bigint".into(),
     });
     RunPlan {
-        kind: RunKind::Regular,
-        planned_from: None,
-        position_after: None,
-        window: Window::default(),
-        mode: WriteMode::Append,
         read: ReadSpec {
-            connection: "shop".into(),
             relation: Relation::Table {
                 schema: Some("public".into()),
                 name: "orders".into(),
             },
-            filter: None,
-            cursor: None,
-            on_null_cursor: Default::default(),
-            on_invalid: Default::default(),
             slice_key,
-            snapshot: None,
+            ..fixture::read_spec()
         },
         schema: TableSchema {
             columns,
-            key: Vec::new(),
-            comment: None,
+            ..TableSchema::default()
         },
-        slices: Vec::new(),
         consistency: Consistency::PerKey,
-        target: TableName::parse("raw.orders").unwrap(),
-        order_by: None,
-        hard_delete: None,
-        on_missing: Default::default(),
         lineage,
-        claim: Claim::OwnOnly,
-        may_widen: false,
-        cluster_by: None,
-        target_version: None,
-        estimate: Estimate::default(),
         planned_at: "2024-05-01T10:00:00Z".parse().unwrap(),
-        notes: Vec::new(),
+        ..fixture::run_plan(WriteMode::Append)
     }
 }
 

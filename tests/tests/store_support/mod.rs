@@ -8,14 +8,12 @@ use chrono::DateTime;
 use futures::StreamExt;
 use futures::future::join_all;
 use lakeward::error::{Error, ErrorKind};
+use lakeward::model::fixture;
 use lakeward::model::ids::Ids;
-use lakeward::model::job::{JobName, Lineage, MissingRows, NullCursor, OnInvalid, Relation, WriteMode};
+use lakeward::model::job::{JobName, WriteMode};
 use lakeward::model::manifest::Manifest;
-use lakeward::model::run::{
-    Claim, Consistency, Estimate, LoadRecord, LoadStatus, Outcome, ReadSpec, RunDocument, RunKind, RunPlan, SliceId,
-    Window,
-};
-use lakeward::model::table::{TableName, TableSchema};
+use lakeward::model::run::{LoadRecord, LoadStatus, Outcome, RunDocument, RunKind, RunPlan, SliceId, Window};
+use lakeward::model::table::TableName;
 use lakeward::model::watermark::{Life, RunId, RunNumber};
 use lakeward::state::{RunResult, StageSummary, StateStore, Written};
 use lakeward::store::{OpenStore, document, probe_destination_once};
@@ -41,36 +39,8 @@ fn run(number: u64) -> RunId {
 
 fn planned(number: u64, note: &str) -> RunDocument {
     let plan = RunPlan {
-        kind: RunKind::Regular,
-        planned_from: None,
-        position_after: None,
-        window: Window::default(),
-        mode: WriteMode::Append,
-        read: ReadSpec {
-            connection: "shop".into(),
-            relation: Relation::Query("select 1".into()),
-            filter: None,
-            cursor: None,
-            on_null_cursor: NullCursor::Error,
-            on_invalid: OnInvalid::Fail,
-            slice_key: None,
-            snapshot: None,
-        },
-        schema: TableSchema::default(),
-        slices: vec![],
-        consistency: Consistency::Window,
-        target: TableName::parse("raw.orders").unwrap(),
-        order_by: None,
-        hard_delete: None,
-        on_missing: MissingRows::Delete,
-        lineage: Lineage::Run,
-        claim: Claim::OwnOnly,
-        may_widen: false,
-        cluster_by: None,
-        target_version: None,
-        estimate: Estimate::default(),
-        planned_at: DateTime::UNIX_EPOCH,
         notes: vec![note.to_owned()],
+        ..fixture::run_plan(WriteMode::Append)
     };
     RunDocument {
         id: run(number),

@@ -17,7 +17,7 @@ use lakeward::model::table::{Column, ColumnType, TableSchema};
 use lakeward::model::watermark::Position;
 use lakeward::source::{PlanRequest, ReadOrder, ReadRequest, Source, SourcePlan, TableInfo};
 
-use crate::world::{Luck, Row, Sim};
+use super::world::{Luck, Row, Sim};
 
 #[derive(Debug)]
 pub struct ModelSource(pub Sim);
@@ -148,10 +148,9 @@ impl Source for ModelSource {
             slice_key: Some(slice_key),
             snapshot: None,
         };
-        let consistency = if window == Window::default() {
-            Consistency::PerKey
-        } else {
-            Consistency::Window
+        let consistency = match job.cursor {
+            Some(_) => Consistency::Window,
+            None => Consistency::PerKey,
         };
         Ok(SourcePlan {
             window,

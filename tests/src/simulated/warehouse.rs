@@ -13,8 +13,8 @@ use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 
-use crate::read_back::rows_of;
-use crate::world::Row;
+use super::read_back::rows_of;
+use super::world::Row;
 
 #[derive(Debug, Default)]
 pub struct Warehouse {
@@ -242,6 +242,12 @@ impl Warehouse {
     }
 }
 
+/// Whether a row's tag is a later run of the same job and life.
+fn is_later_run(tag: &str, run: &str) -> bool {
+    let feeder = |tag: &str| tag.rsplit_once('/').map(|(feeder, _)| feeder.to_owned());
+    feeder(tag) == feeder(run) && tag > run
+}
+
 fn write(table: &mut Table, what: &What, mode: WriteMode, run: &str, rows: Vec<Row>, has_belt: bool) -> Outcome {
     let taken = rows.len() as u64;
     let outcome = |inserted, updated, deleted| Outcome {
@@ -281,7 +287,7 @@ fn write(table: &mut Table, what: &What, mode: WriteMode, run: &str, rows: Vec<R
                         inserted += 1;
                     }
                     Some(_) if mode == WriteMode::InsertOnly => {}
-                    Some((_, tag)) if has_belt && tag.as_str() > run => {}
+                    Some((_, tag)) if has_belt && is_later_run(tag, run) => {}
                     Some((old, tag)) if *old != row => {
                         (*old, *tag) = (row, run.to_owned());
                         updated += 1;

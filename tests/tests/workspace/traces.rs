@@ -185,6 +185,40 @@ async fn a_merge_that_commits_late_brings_nothing_old_back() {
     late_set_operation("late_merge", "cursor = \"at\"", "MERGE INTO").await;
 }
 
+/// Neither fence nor drop stand in its way: somebody brought its staging table back. What is newer stays all the same,
+/// whether a later run brought it or `order_by` says so (rule 15).
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs LAKEWARD_TEST_POSTGRES_URL, LAKEWARD_TEST_AZURITE_URL and LAKEWARD_TEST_SPARK_URL: make test"]
+async fn a_merge_that_finds_its_staging_table_again_takes_nothing_newer_back() {
+    let story = Story::begin("late_restored", "cursor = \"at\"\norder_by = \"at\"", Rules::all()).await;
+    story.host.run_on(plan("t")).await;
+    let newer = "UPDATE {s}.t SET what = 'second', at = clock_timestamp() WHERE id < 10";
+    story.place.run(newer).await;
+    story.host.run_on(plan("t")).await;
+    let sent = |part: &str| {
+        let all = story.double().statements();
+        let first = all.iter().find(|s| s.request.sql.starts_with(part));
+        first.expect("the first run sent it").request.sql.clone()
+    };
+    let create = sent("CREATE TABLE `main`.`raw`.`_lakeward_t_");
+    let staging = create.split_whitespace().nth(2).expect("its name").to_owned();
+    story.double().sql(&create).await.expect("the name is free again");
+    // Rows 1 to 9 are of the second run and look older than these; the others are of the same run and newer than these.
+    let old = "if(id < 10, 'first', 'older') AS what, if(id < 10, current_timestamp() + INTERVAL 1 DAY, at - INTERVAL 1 DAY) AS at";
+    let fill = format!("INSERT INTO {staging} SELECT id, {old} FROM main.raw.t");
+    story.double().sql(&fill).await.expect("rows of long ago");
+    story
+        .double()
+        .sql(&sent("MERGE INTO"))
+        .await
+        .expect("nothing forbids it");
+    story.must_be_right().await;
+    // It would have changed something: without what it refuses to go behind it does.
+    let careless = sent("MERGE INTO").replace("WHEN MATCHED AND NOT (", "WHEN MATCHED AND NOT (false AND ");
+    story.double().sql(&careless).await.expect("nothing forbids it");
+    assert!(!story.is_right().await);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs LAKEWARD_TEST_POSTGRES_URL, LAKEWARD_TEST_AZURITE_URL and LAKEWARD_TEST_SPARK_URL: make test"]
 async fn an_overwrite_that_commits_late_brings_nothing_old_back() {

@@ -9,16 +9,17 @@ use lakeward::load::{CleanRequest, Cleaned, HistoryEntry, Loader, Reply, Staging
 use lakeward::model::check::CheckLine;
 use lakeward::model::job::{JobName, WriteMode};
 use lakeward::model::manifest::PartColumns;
-use lakeward::model::run::{Outcome, Step, Window};
+use lakeward::model::run::{Claim, Outcome, Step, Window};
 use lakeward::model::table::TableName;
 use lakeward::model::watermark::{Life, Position, RunId};
+use lakeward::run::decide::{Rule, Rules};
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 
-use crate::source;
-use crate::warehouse::{Pace, Statement, StatementState, What};
-use crate::world::{Luck, Sim};
+use super::source;
+use super::warehouse::{Pace, Statement, StatementState, Warehouse, What};
+use super::world::{Luck, Sim};
 
 /// Files of one COPY; small, so that runs have several.
 const FILES_PER_COPY: usize = 2;
@@ -30,6 +31,7 @@ pub struct WarehouseLoader {
     pub raw: Arc<InMemory>,
     /// Before the gate: what the client sees.
     pub store: Arc<dyn ObjectStore>,
+    pub rules: Rules,
 }
 
 impl WarehouseLoader {
@@ -89,7 +91,7 @@ impl WarehouseLoader {
 
     /// What the client makes of a statement's end. COPY that inserted nothing: an earlier send won, if the rows are
     /// there by their tag.
-    fn reply(world: &crate::world::World, at: usize) -> Result<Reply> {
+    fn reply(world: &super::world::World, at: usize) -> Result<Reply> {
         let statement = &world.warehouse.statements[at];
         match (&statement.state, &statement.what) {
             (StatementState::Flying | StatementState::Running { .. }, _) => Ok(Reply::Running(at.to_string())),
@@ -137,6 +139,22 @@ impl WarehouseLoader {
         }
     }
 
+    async fn delete_files(&self, run: &RunId) -> Result<()> {
+        use futures::TryStreamExt;
+        let busy = |e: object_store::Error| {
+            Error::new(ErrorKind::StorageBusy, "cannot delete staged files").because(e.to_string())
+        };
+        let files = self.store.list(Some(&Self::folder(run)));
+        let files: Vec<_> = files.try_collect().await.map_err(busy)?;
+        for file in files {
+            match self.store.delete(&file.location).await {
+                Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+                Err(e) => return Err(busy(e)),
+            }
+        }
+        Ok(())
+    }
+
     async fn metadata_commit(&self, target: &str) -> Result<()> {
         let luck = self.io("fence").await?;
         if let Some(table) = self.sim.world().warehouse.tables.get_mut(target) {
@@ -153,10 +171,38 @@ fn window(window: &Window) -> RangeInclusive<i64> {
     from..=window.to.as_ref().map_or(i64::MAX, number)
 }
 
+/// Makes the target and puts down which life feeds it, unless that is another one's (rule 1).
+fn claim(warehouse: &mut Warehouse, work: &Work<'_>) -> Result<()> {
+    let (run, plan) = (work.run, work.plan);
+    let target = plan.target.to_string();
+    let key = (target.clone(), run.job.to_string());
+    let refuse = |kind, why: &str| Err(Error::new(kind, format!("cannot load into table {target}: {why}")));
+    match warehouse.fed_by.get(&key) {
+        Some(life) if *life != run.life.0 && plan.claim != Claim::TakeOver => {
+            return refuse(ErrorKind::Config, "another life feeds it");
+        }
+        None if plan.claim == Claim::Continue => return refuse(ErrorKind::Access, "it is gone, or forgot its job"),
+        _ => {}
+    }
+    warehouse.tables.entry(target).or_default();
+    warehouse.fed_by.insert(key, run.life.to_string());
+    Ok(())
+}
+
 #[async_trait]
 impl Loader for WarehouseLoader {
     async fn check(&self, _targets: &[TableName]) -> Vec<CheckLine> {
         vec![]
+    }
+
+    fn takes(&self, mode: WriteMode) -> Result<()> {
+        match mode {
+            WriteMode::Scd2 | WriteMode::DeleteSync => Err(Error::new(
+                ErrorKind::Unsupported,
+                format!("cannot write mode '{}': the model has none of it", mode.as_str()),
+            )),
+            _ => Ok(()),
+        }
     }
 
     fn staging(&self, run: &RunId, _target: &TableName) -> Result<StagingPlace> {
@@ -199,14 +245,9 @@ impl Loader for WarehouseLoader {
     }
 
     async fn prepare(&self, work: &Work<'_>) -> Result<()> {
+        self.takes(work.plan.mode)?;
         let luck = self.io("prepare").await?;
-        let target = work.plan.target.to_string();
-        {
-            let mut world = self.sim.world();
-            world.warehouse.tables.entry(target.clone()).or_default();
-            let key = (target, work.run.job.to_string());
-            world.warehouse.fed_by.insert(key, work.run.life.to_string());
-        }
+        claim(&mut self.sim.world().warehouse, work)?;
         Self::answered(luck, "prepare", ())
     }
 
@@ -235,28 +276,18 @@ impl Loader for WarehouseLoader {
 
     async fn observe(&self, _work: &Work<'_>, _step: Step, statement: &str) -> Result<Reply> {
         self.io("observe").await?;
-        let at = statement.parse().expect("ids of this warehouse are numbers");
-        Self::reply(&self.sim.world(), at)
+        let world = self.sim.world();
+        match statement.parse() {
+            Ok(at) if at < world.warehouse.statements.len() => Self::reply(&world, at),
+            _ => Ok(Reply::SendAgain("nobody knows this statement".into())),
+        }
     }
 
     async fn shut_out(&self, work: &Work<'_>) -> Result<()> {
-        use futures::TryStreamExt;
-        let busy = |e: object_store::Error| {
-            Error::new(ErrorKind::StorageBusy, "cannot delete staged files").because(e.to_string())
-        };
-        let files: Vec<_> = self
-            .store
-            .list(Some(&Self::folder(work.run)))
-            .try_collect()
-            .await
-            .map_err(busy)?;
-        for file in files {
-            match self.store.delete(&file.location).await {
-                Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
-                Err(e) => return Err(busy(e)),
-            }
+        if self.rules.hold(Rule::TakeSourceAway) {
+            self.delete_files(work.run).await?;
+            self.drop_staging(work).await?;
         }
-        self.drop_staging(work).await?;
         self.metadata_commit(&work.plan.target.to_string()).await
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use lakeward_tests::both_sides::{assert_same, source_rows, target_rows};
 use lakeward_tests::double::Double;
+use lakeward_tests::double::access::Role;
 use lakeward_tests::postgres::Place;
 use lakeward_tests::project::Project;
 
@@ -90,14 +91,46 @@ async fn every_way_into_a_workspace_opens_it_and_a_wrong_secret_is_told() {
         let wrong = auth.replace("CLIENT_SECRET", "WRONG_SECRET").replace(CLIENT, "nobody");
         if wrong != *auth {
             story.come_by(&wrong);
-            let refused = story.project.run(&["check"]);
-            assert_eq!(refused.code, Some(1), "{}", refused.all());
-            assert!(
-                refused.all().contains("cannot get an access token"),
-                "{}",
-                refused.all()
-            );
+            story.project.run(&["check"]).told(1, &["cannot get an access token"]);
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs LAKEWARD_TEST_POSTGRES_URL, LAKEWARD_TEST_AZURITE_URL and LAKEWARD_TEST_SPARK_URL: make test"]
+async fn the_role_of_an_aws_host_opens_a_workspace_without_any_secret() {
+    let mut story = Story::begin("identity_aws").await;
+    let role = Role {
+        id: "AKIDEXAMPLE".to_owned(),
+        secret: "wJalrXUtnFEMI+K7MDENG+bPxRfiCYEXAMPLEKEY".to_owned(),
+        session: "FwoGZXIvYXdzE-session-of-the-role".to_owned(),
+        region: "eu-central-1".to_owned(),
+    };
+    story.double().world().access.set_role(role.clone());
+    let endpoint = format!("{}/sts", story.double().url());
+    story.project.add_secret("AWS_ACCESS_KEY_ID", &role.id);
+    story.project.add_secret("AWS_SECRET_ACCESS_KEY", &role.secret);
+    story.project.add_secret("AWS_SESSION_TOKEN", &role.session);
+    story.project.add_secret("AWS_ENDPOINT_URL_STS", &endpoint);
+    let auth = format!("{{ type = \"aws_role\", client_id = \"{CLIENT}\", region = \"eu-central-1\" }}");
+    story.come_by(&auth);
+    story.project.run(&["check"]).done();
+    assert_eq!(story.asked(), ["sts", "exchange"]);
+    // Its wordiest log is searched for every secret as well.
+    story.project.run(&["--log-level", "trace", "run"]).done();
+    let source = source_rows(&story.place, "SELECT id::text FROM {s}.t").await;
+    assert_same("raw.t", &target_rows(&story.project, "raw.t", &["id"]).await, &source);
+    // A region that is not the signature's, a proof for somebody else, and no region at all.
+    for (auth, told) in [
+        (auth.replace("eu-central-1", "us-east-1"), "SignatureDoesNotMatch"),
+        (
+            auth.replace("region =", "audience = \"somebody\", region ="),
+            "federation policy",
+        ),
+        (auth.replace(", region = \"eu-central-1\"", ""), "AWS_REGION"),
+    ] {
+        story.come_by(&auth);
+        story.project.run(&["check"]).told(1, &["cannot", told]);
     }
 }
 
@@ -110,7 +143,7 @@ async fn tokens_that_end_in_the_middle_of_a_load_are_asked_for_again() {
     ));
     // Shorter than any load; who keeps a token to its last second is refused.
     story.double().switch(|s| s.token_life = Duration::from_secs(2));
-    story.project.run(&["run"]).done();
+    story.project.run(&["--log-level", "trace", "run"]).done();
     assert!(story.asked().len() > 1, "{:?}", story.asked());
     let source = source_rows(&story.place, "SELECT id::text FROM {s}.t").await;
     assert_same("raw.t", &target_rows(&story.project, "raw.t", &["id"]).await, &source);

@@ -34,12 +34,7 @@ impl Story {
 
     /// `check` fails, and says this.
     fn check_says(&self, texts: &[&str]) {
-        let finished = self.project.run(&["check"]);
-        let all = finished.all();
-        assert_eq!(finished.code, Some(1), "{all}");
-        for text in texts {
-            assert!(all.contains(text), "'{text}' is not in:\n{all}");
-        }
+        self.project.run(&["check"]).told(1, texts);
     }
 
     async fn no_table_is_left(&self) {
@@ -131,4 +126,45 @@ async fn a_run_that_was_refused_goes_on_when_it_may() {
         &source,
     );
     story.no_table_is_left().await;
+    // Of a target that is there, `check` knows what a load will want, and does nothing to it.
+    let versions = story
+        .double()
+        .sql("DESCRIBE HISTORY main.raw.t")
+        .await
+        .expect("its history")
+        .rows
+        .len();
+    for privilege in ["SELECT", "MODIFY"] {
+        story.double().deny(privilege, "main.raw.t");
+        story.check_says(&["cannot load into table", &format!("grant {privilege} on it")]);
+        story.double().allow(privilege, "main.raw.t");
+    }
+    story.project.run(&["check"]).done();
+    let now = story
+        .double()
+        .sql("DESCRIBE HISTORY main.raw.t")
+        .await
+        .expect("its history")
+        .rows
+        .len();
+    assert_eq!(now, versions);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs LAKEWARD_TEST_POSTGRES_URL, LAKEWARD_TEST_AZURITE_URL and LAKEWARD_TEST_SPARK_URL: make test"]
+async fn tags_that_were_refused_are_set_when_they_may_be() {
+    let story = Story::begin("refused_tags").await;
+    let jobs = Story::jobs(&story.place, "raw.t");
+    story
+        .project
+        .configure_with("table_tags = { team = \"shop\" }", "", &jobs);
+    story.double().deny("APPLY TAG", "main.raw.t");
+    story.project.run(&["run"]).refused(1, &["job t:", "grant APPLY TAG"]);
+    // The table was created, but nothing was loaded into it.
+    assert_eq!(story.double().column("SELECT count(*) FROM main.raw.t").await, ["0"]);
+    story.double().allow("APPLY TAG", "main.raw.t");
+    story.project.run(&["run"]).done();
+    let tags = "SELECT concat(tag_name, '=', tag_value) FROM main.information_schema.table_tags WHERE table_name = 't'";
+    assert_eq!(story.double().column(tags).await, ["team=shop"]);
+    assert_eq!(story.double().column("SELECT count(*) FROM main.raw.t").await, ["9"]);
 }

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 
-use crate::gate::Gate;
-use crate::warehouse::{Verdict, Warehouse};
+use super::gate::Gate;
+use super::warehouse::{Verdict, Warehouse};
 
 /// One row of the source: its version grows with each change, `ts` is its cursor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -115,6 +115,8 @@ pub struct World {
     pub is_bound_safe: bool,
     /// Seconds since the world began: leases run out by it.
     pub now: i64,
+    /// All machines have the world's time; else each call has its own idea of it.
+    pub is_clock_right: bool,
 }
 
 /// What becomes of one IO.
@@ -160,6 +162,7 @@ impl Sim {
             faults: Faults::default(),
             is_bound_safe: true,
             now: 0,
+            is_clock_right: true,
         };
         Self {
             world: Arc::new(Mutex::new(world)),

@@ -1,0 +1,194 @@
+//! What the modes that find rows by key leave in the target: the same rows whatever the destination.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch};
+use lakeward::model::job::{MissingRows, WriteMode};
+use lakeward::model::run::{Cursor, Outcome, RunPlan};
+use lakeward::model::table::{Column, ColumnType};
+
+use crate::destinations::Destination;
+use crate::story::{Row, Run, Story, batch};
+
+pub async fn a_merge_changes_and_adds_by_key(at: &dyn Destination) {
+    let story = Story::new(at);
+    if !story.takes(WriteMode::Merge) {
+        return;
+    }
+    story.load(1, WriteMode::Merge, &[(1, 1, 1), (2, 1, 2)]).await;
+    let run = story
+        .stage_rows(2, WriteMode::Merge, &[(1, 1, 1), (2, 2, 3), (3, 1, 4)])
+        .await;
+    let expected = Outcome {
+        rows: 3,
+        inserted: 1,
+        updated: 1,
+        deleted: 0,
+    };
+    assert_eq!(story.finish(&run).await, expected);
+    story.holds(&[(1, 1, 1), (2, 2, 3), (3, 1, 4)]).await;
+    // A row that says the same is left as it is.
+    let tags = [(1, 1), (2, 2), (3, 2)].map(|(id, run)| format!("{id}|{}", story.id(run)));
+    assert_eq!(at.rows(&story.target, &["id", "_lakeward_run"]).await, tags);
+}
+
+/// Rows with a mark: the last of each is whether the source deleted it.
+fn marked(plan: &mut RunPlan, rows: &[(Row, bool)]) -> RecordBatch {
+    plan.schema.columns.push(Column {
+        name: "gone".into(),
+        source_name: "gone".into(),
+        source_type: "boolean".into(),
+        column_type: ColumnType::Boolean,
+        nullable: true,
+        comment: None,
+    });
+    plan.hard_delete = Some("gone".into());
+    plan.order_by = Some("ts".into());
+    let plain: Vec<Row> = rows.iter().map(|(row, _)| *row).collect();
+    let mut cells = batch(&plain).columns().to_vec();
+    let flags: BooleanArray = rows.iter().map(|(_, gone)| Some(*gone)).collect();
+    cells.push(Arc::new(flags) as ArrayRef);
+    RecordBatch::try_new(plan.schema.arrow(), cells).expect("columns of one length")
+}
+
+async fn merged(story: &Story<'_>, number: u64, rows: &[(Row, bool)]) -> Outcome {
+    let mut plan = story.plan(WriteMode::Merge);
+    let rows = marked(&mut plan, rows);
+    let run = story.stage(number, plan, &[rows]).await;
+    story.finish(&run).await
+}
+
+/// Neither to an older row of the source nor to an earlier run (rule 15).
+pub async fn a_merge_never_goes_back(at: &dyn Destination) {
+    let story = Story::new(at);
+    if !story.takes(WriteMode::Merge) {
+        return;
+    }
+    let early = story.stage_rows(1, WriteMode::Merge, &[(1, 1, 1), (2, 1, 1)]).await;
+    story.loader().prepare(&early.work()).await.expect("a target");
+    story.load(2, WriteMode::Merge, &[(1, 2, 2), (2, 2, 2)]).await;
+    // Refused or without effect: a run that was believed dead.
+    let _ = story.send_all(&early).await;
+    story.holds(&[(1, 2, 2), (2, 2, 2)]).await;
+    if !at.is_real() {
+        return;
+    }
+    let newest = [
+        ((1, 3, 1), false),
+        ((3, 1, 5), false),
+        ((3, 2, 6), false),
+        ((2, 3, 3), true),
+    ];
+    let did = merged(&story, 3, &newest).await;
+    let expected = Outcome {
+        rows: 4,
+        inserted: 1,
+        updated: 0,
+        deleted: 1,
+    };
+    assert_eq!(
+        did, expected,
+        "an older row stays, the newest of a key wins, a marked one goes"
+    );
+    story.holds(&[(1, 2, 2), (3, 2, 6)]).await;
+}
+
+/// Numbers of runs are told apart within a job and life only.
+pub async fn jobs_that_merge_into_one_target_change_each_others_rows(at: &dyn Destination) {
+    let story = Story::new(at);
+    if !story.takes(WriteMode::Merge) {
+        return;
+    }
+    story.beside().load(7, WriteMode::Merge, &[(1, 1, 1), (2, 1, 2)]).await;
+    story.load(1, WriteMode::Merge, &[(2, 2, 3), (3, 1, 4)]).await;
+    story.holds(&[(1, 1, 1), (2, 2, 3), (3, 1, 4)]).await;
+}
+
+pub async fn insert_only_adds_by_key(at: &dyn Destination) {
+    let story = Story::new(at);
+    if !story.takes(WriteMode::InsertOnly) {
+        return;
+    }
+    story.load(1, WriteMode::InsertOnly, &[(1, 1, 1), (2, 1, 2)]).await;
+    let run = story
+        .stage_rows(2, WriteMode::InsertOnly, &[(2, 2, 3), (3, 1, 4)])
+        .await;
+    let expected = Outcome {
+        rows: 2,
+        inserted: 1,
+        ..Outcome::default()
+    };
+    assert_eq!(story.finish(&run).await, expected);
+    story.holds(&[(1, 1, 1), (2, 1, 2), (3, 1, 4)]).await;
+}
+
+pub async fn scd2_ends_a_version_and_begins_another(at: &dyn Destination) {
+    let story = Story::new(at);
+    if !story.takes(WriteMode::Scd2) {
+        return;
+    }
+    let history = async || {
+        let columns = ["id", "version", "_lakeward_is_current", "_lakeward_run"];
+        let rows = at.rows(&story.target, &columns).await;
+        // The run's own number is enough to tell them apart.
+        let own = format!("{}/{}/", story.job, story.life);
+        rows.into_iter().map(|row| row.replace(&own, "")).collect::<Vec<_>>()
+    };
+    story.load(1, WriteMode::Scd2, &[(1, 1, 1), (2, 1, 2)]).await;
+    assert_eq!(history().await, ["1|1|true|000001", "2|1|true|000001"]);
+    // Who reads a window does not know what is gone.
+    let mut plan = story.plan(WriteMode::Scd2);
+    plan.read.cursor = Some(Cursor {
+        column: "ts".into(),
+        source_type: "bigint".into(),
+    });
+    let run = story.stage(2, plan, &[batch(&[(1, 2, 3)])]).await;
+    assert_eq!(story.finish(&run).await.rows, 1);
+    let expected = ["1|1|false|000001", "1|2|true|000002", "2|1|true|000001"];
+    assert_eq!(history().await, expected);
+    // Who reads all of it does.
+    story.load(3, WriteMode::Scd2, &[(1, 2, 3)]).await;
+    let expected = ["1|1|false|000001", "1|2|true|000002", "2|1|false|000001"];
+    assert_eq!(history().await, expected);
+}
+
+/// A run that brings the keys which are in the source, of a job beside the one that fills the target.
+async fn keys(story: &Story<'_>, number: u64, on_missing: MissingRows, keys: &[i64]) -> Run {
+    let mut plan = story.plan(WriteMode::DeleteSync);
+    plan.schema.columns.retain(|column| column.name == "id");
+    plan.on_missing = on_missing;
+    plan.target_version = story.loader().version(&story.target).await.expect("a version");
+    let ids: ArrayRef = Arc::new(Int64Array::from(keys.to_vec()));
+    let rows = RecordBatch::try_new(plan.schema.arrow(), vec![ids]).expect("one column");
+    story.stage(number, plan, &[rows]).await
+}
+
+pub async fn delete_sync_takes_away_what_was_there_and_is_gone(at: &dyn Destination) {
+    let story = Story::new(at);
+    if !story.takes(WriteMode::DeleteSync) {
+        return;
+    }
+    let sweeper = story.beside();
+    story.load(1, WriteMode::Merge, &[(1, 1, 1), (2, 1, 2)]).await;
+    let run = keys(&sweeper, 1, MissingRows::Delete, &[1, 9]).await;
+    // It came after the keys were read: the source may have it now.
+    story.load(2, WriteMode::Merge, &[(3, 1, 3)]).await;
+    let did = sweeper.finish(&run).await;
+    assert_eq!((did.rows, did.inserted, did.deleted), (2, 0, 1));
+    story.holds(&[(1, 1, 1), (3, 1, 3)]).await;
+}
+
+pub async fn delete_sync_marks_and_unmarks(at: &dyn Destination) {
+    let story = Story::new(at);
+    if !story.takes(WriteMode::DeleteSync) {
+        return;
+    }
+    let sweeper = story.beside();
+    story.load(1, WriteMode::Merge, &[(1, 1, 1), (2, 1, 2)]).await;
+    let mark = || MissingRows::Mark("gone".into());
+    for (number, there, expected) in [(1, &[1][..], ["1|", "2|true"]), (2, &[1, 2], ["1|", "2|false"])] {
+        let run = keys(&sweeper, number, mark(), there).await;
+        sweeper.finish(&run).await;
+        assert_eq!(at.rows(&story.target, &["id", "gone"]).await, expected);
+    }
+}
