@@ -32,13 +32,19 @@ def session_settings(root, jars):
         "spark.ui.showConsoleProgress": "false",
         "spark.driver.host": "127.0.0.1",
         "spark.driver.bindAddress": "127.0.0.1",
-        # 450 MiB is the least that Spark starts with; 512 MiB were enough for a million rows.
-        "spark.driver.memory": os.environ.get("LAKEWARD_SPARK_HEAP", "768m"),
+        # 450 MiB is the least that Spark starts with; 512 MiB were enough for a million rows, but not for the statements of
+        # all suites: what follows bounds what Spark and Delta remember of them.
+        "spark.driver.memory": os.environ.get("LAKEWARD_SPARK_HEAP", "2g"),
+        "spark.ui.retainedJobs": "20",
+        "spark.ui.retainedStages": "20",
+        "spark.ui.retainedTasks": "100",
+        "spark.sql.ui.retainedExecutions": "20",
+        "spark.databricks.delta.delta.log.cacheSize": "100",
         "spark.local.dir": f"{root}/tmp",
         "spark.jars": ",".join(jars),
         "spark.driver.extraClassPath": ":".join(jars),
         # The second compiler stays on: a server lives for many tests, and after a minute a MERGE takes 2.3 s instead of 3.3.
-        "spark.driver.extraJavaOptions": "-Duser.timezone=UTC -XX:+UseSerialGC",
+        "spark.driver.extraJavaOptions": "-Duser.timezone=UTC -XX:+UseSerialGC -Ddelta.log.cacheSize=100",
         "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
         "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
         "spark.delta.logStore.file.impl": "lakeward.testing.CommitGateLogStore",

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lakeward::config::{self, Connection, Destination};
-use lakeward::error::{Error, Result};
+use lakeward::error::{Error, Result, Retry};
 use lakeward::load::databricks::{Databricks, HostIdentity, Pauses, Surroundings};
 use lakeward::model::ids::Ids;
 use lakeward::model::job::JobName;
@@ -112,19 +112,30 @@ impl InProcess {
 
     /// Handles a message and all that follows from it. Whatever may be tried again is.
     pub async fn run_on(&self, message: Message) {
+        if let Err(error) = self.try_on(message, MESSAGES_MAX).await {
+            panic!("{}", error.chain());
+        }
+    }
+
+    /// The same with so many messages at most: the error that is for people, or the last one where there is no end.
+    pub async fn try_on(&self, message: Message, messages_max: usize) -> Result<()> {
         let mut queue = VecDeque::from([message]);
-        for _ in 0..MESSAGES_MAX {
-            let Some(message) = queue.pop_front() else { return };
+        let mut last = Error::bug("there is no end of messages");
+        for _ in 0..messages_max {
+            let Some(message) = queue.pop_front() else {
+                return Ok(());
+            };
             match self.handle(message.clone()).await {
                 Ok(out) => queue.extend(out),
-                Err(error) => {
-                    assert_eq!(error.kind().retry(), lakeward::error::Retry::Later, "{}", error.chain());
+                Err(error) if error.kind().retry() == Retry::Later => {
+                    last = error;
                     queue.push_back(message);
                 }
+                Err(error) => return Err(error),
             }
             tokio::time::sleep(DELAY_MAX).await;
         }
-        panic!("there is no end of messages: {queue:?}")
+        Err(last)
     }
 
     /// Handles a message whose call ends in an error that may be tried again, as a lost answer does.

@@ -196,8 +196,8 @@ impl Cut {
             return Err(Error::new(
                 ErrorKind::Unsupported,
                 format!(
-                    "cannot cut by slice key '{}': it holds a value such as -infinity that on_invalid = \"null\" \
-                     writes as NULL, and that comes before others; mend it in the source, or leave it out by where",
+                    "cannot cut by slice key '{}': it holds a value such as -infinity that no column takes, which comes \
+                     before others; mend it in the source, or leave it out by where and give the run up (lakeward abandon)",
                     self.name
                 ),
             ));

@@ -3,7 +3,8 @@
 //!
 //! A statement's text goes through `sql` (what a warehouse refuses), `execute` (what the double does itself: COPY INTO in
 //! `copy`, transactions, tags, grants, `information_schema`) and ends in `engine`: Spark with Delta, or a script. `http` speaks the
-//! recorded shapes, `faults` are what goes wrong, `switches` what nobody could verify.
+//! recorded shapes, `faults` are what goes wrong, `switches` what nobody could verify, a `mutation` is what a worse loader
+//! would have said.
 //!
 //! It refuses to be lenient for convenience: what it does not emulate fails with `DOUBLE_NOT_EMULATED`.
 
@@ -15,6 +16,7 @@ pub mod execute;
 pub mod faults;
 mod http;
 pub mod journal;
+pub mod mutation;
 pub mod sql;
 pub mod sql_error;
 pub mod statement;
@@ -107,6 +109,11 @@ impl Double {
     /// Changes switches.
     pub fn switch(&self, change: impl FnOnce(&mut Switches)) {
         self.world.switch(change);
+    }
+
+    /// Takes a precaution from whoever speaks with it, or gives it back.
+    pub fn mutate(&self, mutation: Option<mutation::Mutation>) {
+        *lock(&self.world.mutation) = mutation;
     }
 
     /// Lets time pass on the double's clock.

@@ -16,6 +16,7 @@ use super::engine::Engine;
 use super::faults::Faults;
 use super::journal::Journal;
 use super::lock;
+use super::mutation::Mutation;
 use super::statement::Statement;
 use super::switches::Switches;
 use super::warehouse::{self, Warehouse};
@@ -34,6 +35,8 @@ pub struct World {
     pub warehouses: Mutex<BTreeMap<String, Warehouse>>,
     /// What was asked, and what should not have been.
     pub journal: Journal,
+    /// What its client lacks.
+    pub mutation: Mutex<Option<Mutation>>,
     /// COPY INTO statements that have not ended.
     pub copies: InFlight,
     switches: Mutex<Switches>,
@@ -63,6 +66,7 @@ impl World {
             catalog: Mutex::default(),
             warehouses: Mutex::default(),
             journal: Journal::default(),
+            mutation: Mutex::default(),
             copies: InFlight::default(),
             switches: Mutex::new(switches),
             statements: Mutex::default(),

@@ -1,7 +1,8 @@
 //! The 46 behaviours of the service that a loader may get wrong, each met by two: a careless client, which falls or is refused by the
 //! double, and our loader, which stands.
 //!
-//! Where ours never asks for what would hurt it, its test shows what it asks for instead. It refuses a name that no
+//! Where ours never asks for what would hurt it, its test shows what it asks for instead. For nineteen of them
+//! `workspace/mutants/` takes the precaution away from our own loader, which falls then. It refuses a name that no
 //! test bears any more: who renames or deletes one puts another in its place.
 
 use std::fs;

@@ -9,6 +9,7 @@ mod faults;
 mod files;
 mod identity;
 mod losses;
+mod mutants;
 mod refusals;
 mod signatures;
 mod staging;

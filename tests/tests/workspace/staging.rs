@@ -214,6 +214,35 @@ async fn a_place_that_is_spelled_otherwise_between_two_sends_doubles_nothing() {
     assert_eq!(retracts.count(), 1, "it had been doubled and was taken out");
 }
 
+/// Others own the table as well: what they took out between two sends is no reason to bring it back.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs LAKEWARD_TEST_POSTGRES_URL, LAKEWARD_TEST_AZURITE_URL and LAKEWARD_TEST_SPARK_URL: make test"]
+async fn rows_that_are_deleted_between_two_sends_stay_deleted() {
+    let place = begin("staging_deleted").await;
+    let project = Project::in_workspace(&place.server, Double::with_spark().await).await;
+    let double = project.workspace().expect("it loads into one");
+    project.configure(&jobs(&place));
+    let host = InProcess::of(&project, Rules::all()).await;
+    let run = host.stage("log").await;
+    let finish = Message::Finish { run };
+    double
+        .faults()
+        .http(On::Submit, "COPY INTO", 1, Misbehaviour::RunThenDrop);
+    host.cut_off(finish.clone()).await;
+    double
+        .sql("DELETE FROM main.raw.log WHERE id < 4")
+        .await
+        .expect("three rows go");
+    host.run_on(finish).await;
+    host.run_on(plan("log")).await;
+    let source = source_rows(&place, "SELECT id::text, v FROM {s}.t WHERE id >= 4").await;
+    assert_same(
+        "raw.log",
+        &target_rows(&project, "raw.log", &["id", "v"]).await,
+        &source,
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs LAKEWARD_TEST_POSTGRES_URL, LAKEWARD_TEST_AZURITE_URL and LAKEWARD_TEST_SPARK_URL: make test"]
 async fn cleaning_beside_a_load_leaves_it_its_files() {

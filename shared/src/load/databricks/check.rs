@@ -12,13 +12,12 @@ use arrow::datatypes::{DataType, Field, Schema};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use object_store::ObjectStoreExt as _;
-use object_store::path::Path;
 use parquet::arrow::ArrowWriter;
 
 use super::Databricks;
 use super::client::{Failure, Rows, Statement};
 use super::describe::look;
-use super::place::check_name;
+use super::place::{check_folder, check_table};
 use super::render::ledger::CATALOG_MANAGED;
 use super::render::quote::{Object, literal};
 use super::render::{drop_table, fence};
@@ -53,16 +52,18 @@ pub(super) async fn check(loader: &Databricks, targets: &[TableName]) -> Vec<Che
     }
     for place in places {
         let tried = try_load(loader, &place, false).await;
-        lines.push(line(
-            "databricks: create, COPY INTO, alter and drop a staging table".into(),
-            tried,
-        ));
+        let what = format!(
+            "databricks: create, COPY INTO, alter and drop a table in {}",
+            place.join(".")
+        );
+        lines.push(line(what, tried));
         if loader.run_ledger {
             let tried = try_transaction(loader, &place).await;
-            lines.push(line(
-                "databricks: COPY INTO a catalog-managed table in a transaction".into(),
-                tried,
-            ));
+            let what = format!(
+                "databricks: COPY INTO a catalog-managed table in {} in a transaction",
+                place.join(".")
+            );
+            lines.push(line(what, tried));
         }
     }
     lines
@@ -141,29 +142,31 @@ async fn table(loader: &Databricks, target: &TableName) -> Result<Target> {
         (format!("SELECT 1 FROM {} LIMIT 0", object.sql), "SELECT"),
         (format!("DELETE FROM {} WHERE FALSE", object.sql), "MODIFY"),
     ] {
-        let tried = run(loader, sql).await;
-        tried.map_err(|e| e.while_doing(format!("cannot load into table {target}: grant {privilege} on it")))?;
+        run(loader, sql).await.map_err(|e| match e.kind() {
+            ErrorKind::Access => e.while_doing(format!("cannot load into table {target}: grant {privilege} on it")),
+            _ => e.while_doing(format!("cannot try {privilege} on table {target}")),
+        })?;
     }
     Ok(Target::There(found.columns.len()))
 }
 
 /// The way of a run, in small.
 async fn try_load(loader: &Databricks, place: &[String; 2], in_transaction: bool) -> Result<Verdict> {
-    let name = check_name(Utc::now(), &loader.ids.long());
+    let folder = check_folder(Utc::now(), &loader.ids.long());
     let [catalog, schema] = place;
-    let table = Object::new(catalog, schema, &name)?;
-    let file = loader.checks_folder().join(name.as_str()).join(FILE);
-    let tried = fill(loader, &table, &file, in_transaction).await;
+    let table = Object::new(catalog, schema, &check_table(&folder))?;
+    let file = loader.checks_folder().join(folder.as_str()).join(FILE);
+    let tried = fill(loader, &table, &folder, in_transaction).await;
     // Whatever came of it, nothing stays.
     let dropped = run(loader, drop_table(&table)).await;
     let deleted = loader.store.delete(&file).await;
     tried?;
     dropped.map_err(|e| e.while_doing("cannot drop the table that was created"))?;
     deleted.map_err(|e| failure(e, loader.store.as_ref(), "delete the staged file of the check"))?;
-    Ok(Verdict::Good(format!("in {catalog}.{schema}, reading {}", loader.uri)))
+    Ok(Verdict::Good(format!("reading {}", loader.uri)))
 }
 
-async fn fill(loader: &Databricks, table: &Object, file: &Path, in_transaction: bool) -> Result<()> {
+async fn fill(loader: &Databricks, table: &Object, name: &str, in_transaction: bool) -> Result<()> {
     let doing = |remedy: &str| {
         let text = remedy.to_owned();
         move |e: Error| e.while_doing(text)
@@ -180,9 +183,9 @@ async fn fill(loader: &Databricks, table: &Object, file: &Path, in_transaction: 
         .map_err(doing(
             "cannot create a table: grant USE CATALOG, USE SCHEMA and CREATE TABLE",
         ))?;
-    let put = loader.store.put(file, one_row()?.into()).await;
+    let file = loader.checks_folder().join(name).join(FILE);
+    let put = loader.store.put(&file, one_row()?.into()).await;
     put.map_err(|e| failure(e, loader.store.as_ref(), "stage a file"))?;
-    let name = &table.parts[2];
     let folder = format!("data/check/{name}");
     let reading = loader.reading(&folder, loader.access(&folder).await?);
     let credential = reading.credential_sql()?;

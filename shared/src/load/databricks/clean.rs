@@ -4,17 +4,19 @@
 //! It refuses to touch what belongs to an open run, to a run above the watermark or to another life, and files younger
 //! than asked for.
 
-use chrono::TimeDelta;
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, TimeDelta, Utc};
 use futures::TryStreamExt as _;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStoreExt as _};
 
 use super::Databricks;
 use super::client::{Failure, SqlVerdict, Statement};
-use super::place::{STAGING_PREFIX, check_began, staging_run};
+use super::place::{STAGING_PREFIX, folder_began, staging_run, table_began};
 use super::render::drop_table;
 use super::render::quote::{Object, literal};
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::load::{CleanRequest, Cleaned};
 use crate::model::watermark::RunNumber;
 use crate::store::failure;
@@ -33,8 +35,8 @@ fn is_ended(run: RunNumber, request: &CleanRequest<'_>) -> bool {
 /// A check lasts for minutes.
 const CHECK_MAX: TimeDelta = TimeDelta::hours(1);
 
-fn is_left_by_a_check(name: &str, request: &CleanRequest<'_>) -> bool {
-    check_began(name).is_some_and(|began| request.now.signed_duration_since(began) > CHECK_MAX)
+fn is_left_by_a_check(began: Option<DateTime<Utc>>, request: &CleanRequest<'_>) -> bool {
+    began.is_some_and(|began| request.now.signed_duration_since(began) > CHECK_MAX)
 }
 
 async fn files(loader: &Databricks, request: &CleanRequest<'_>) -> Result<Cleaned> {
@@ -47,7 +49,8 @@ async fn files(loader: &Databricks, request: &CleanRequest<'_>) -> Result<Cleane
     };
     let checks = loader.checks_folder();
     let is_left = |object: &ObjectMeta| {
-        first_below(&checks, &object.location).is_some_and(|name| is_left_by_a_check(&name, request))
+        let began = first_below(&checks, &object.location).and_then(|name| folder_began(&name));
+        is_left_by_a_check(began, request)
     };
     let mut cleaned = delete(loader, request, &runs, is_ended).await?;
     let left = delete(loader, request, &checks, is_left).await?;
@@ -87,10 +90,20 @@ fn first_below(folder: &Path, object: &Path) -> Option<String> {
     Some(first.as_ref().to_owned())
 }
 
-/// Staging tables of ended runs: those of sends whose fate was unknown. And those of checks.
+/// Staging tables of ended runs, of sends whose fate was unknown. And those of checks, which try where targets are made as
+/// well.
 async fn tables(loader: &Databricks, request: &CleanRequest<'_>) -> Result<u64> {
-    let [catalog, schema] = loader.staging_place(request.target)?;
-    let place = Object::new(&catalog, &schema, "x")?;
+    let [catalog, schema, _] = loader.object(request.target)?.parts;
+    let places = BTreeSet::from([loader.staging_place(request.target)?, [catalog, schema]]);
+    let mut dropped = 0;
+    for place in places {
+        dropped += tables_in(loader, request, &place).await?;
+    }
+    Ok(dropped)
+}
+
+async fn tables_in(loader: &Databricks, request: &CleanRequest<'_>, [catalog, schema]: &[String; 2]) -> Result<u64> {
+    let place = Object::new(catalog, schema, "x")?;
     let sql = format!(
         "SHOW TABLES IN {} LIKE {}",
         place.schema_sql()?,
@@ -106,13 +119,20 @@ async fn tables(loader: &Databricks, request: &CleanRequest<'_>) -> Result<u64> 
             continue;
         };
         let run = staging_run(name, request.job, request.life);
-        if !run.is_some_and(|run| is_ended(run, request)) && !is_left_by_a_check(name, request) {
+        let is_ours = run.is_some_and(|run| is_ended(run, request));
+        if !is_ours && !is_left_by_a_check(table_began(name), request) {
             continue;
         }
-        let table = Object::new(&catalog, &schema, name)?;
+        let table = Object::new(catalog, schema, name)?;
         let statement = Statement::brief("clean", drop_table(&table));
-        loader.client.run(&statement).await.map_err(Failure::into_error)?;
-        dropped += 1;
+        match loader.client.run(&statement).await.map_err(Failure::into_error) {
+            Ok(_) => dropped += 1,
+            // Whoever made a check's table owns it.
+            Err(e) if !is_ours && e.kind() == ErrorKind::Access => {
+                tracing::warn!(table = name, error = %e.chain(), "cannot drop what somebody else's check left");
+            }
+            Err(e) => return Err(e),
+        }
     }
     Ok(dropped)
 }

@@ -63,16 +63,27 @@ pub(super) fn staging_run(name: &str, job: &JobName, life: &Life) -> Option<RunN
     number.parse().ok().filter(|_| is_ours).map(RunNumber)
 }
 
-/// What a check calls its table, and the folder of its file: when it began, in seconds of Unix time, and a nonce.
-pub(super) fn check_name(now: DateTime<Utc>, nonce: &str) -> String {
-    format!("{CHECK}{}_{nonce}", now.timestamp())
+/// The folder of a check's file: when it began, in seconds of Unix time, and a nonce. No folder that a warehouse reads
+/// begins with `_`.
+pub(super) fn check_folder(now: DateTime<Utc>, nonce: &str) -> String {
+    format!("{}_{nonce}", now.timestamp())
 }
 
-/// When the check began whose table or folder is called so; `None` for any other name.
-pub(super) fn check_began(name: &str) -> Option<DateTime<Utc>> {
-    let (seconds, nonce) = name.strip_prefix(CHECK)?.split_once('_')?;
-    let is_ours = nonce.chars().all(|c| c.is_ascii_alphanumeric());
+/// Its table.
+pub(super) fn check_table(folder: &str) -> String {
+    format!("{CHECK}{folder}")
+}
+
+/// When the check began whose folder is called so; `None` for any other name.
+pub(super) fn folder_began(name: &str) -> Option<DateTime<Utc>> {
+    let (seconds, nonce) = name.split_once('_')?;
+    let is_ours = !nonce.is_empty() && nonce.chars().all(|c| c.is_ascii_alphanumeric());
     DateTime::from_timestamp(seconds.parse().ok()?, 0).filter(|_| is_ours)
+}
+
+/// When the check began whose table is called so; `None` for any other name.
+pub(super) fn table_began(name: &str) -> Option<DateTime<Utc>> {
+    folder_began(name.strip_prefix(CHECK)?)
 }
 
 fn plain(text: &str) -> String {
@@ -125,12 +136,14 @@ mod tests {
         assert_eq!(staging_run(&name, &job, &Life("other".into())), None);
         assert_eq!(staging_run(&name, &JobName::parse("shop").unwrap(), &life), None);
         assert_eq!(staging_run("orders", &job, &life), None);
-        assert_eq!(check_began(&name), None);
+        assert_eq!(table_began(&name), None);
         let check = JobName::parse("check").unwrap();
         let began = DateTime::from_timestamp(1_767_225_600, 0).unwrap();
-        let name = check_name(began, "7xq0m3f9");
+        let folder = check_folder(began, "7xq0m3f9");
+        let name = check_table(&folder);
         assert_eq!(name, "_lakeward_check_1767225600_7xq0m3f9");
-        assert_eq!(check_began(&name), Some(began));
+        assert_eq!((table_began(&name), folder_began(&folder)), (Some(began), Some(began)));
+        assert_eq!((table_began(&folder), folder_began(&name)), (None, None));
         assert_eq!(staging_run(&name, &check, &Life("1767225600".into())), None);
         // A job that is called so, in a life of digits.
         let run = RunId {
@@ -138,6 +151,6 @@ mod tests {
             life: Life("12345678".into()),
             run: RunNumber(7),
         };
-        assert_eq!(check_began(&staging_name(&run, "7xq0m3f9")), None);
+        assert_eq!(table_began(&staging_name(&run, "7xq0m3f9")), None);
     }
 }

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::Databricks;
-use super::client::{SqlVerdict, Statement};
+use super::client::{Failure, SqlVerdict, Statement};
 use super::columns::{Wanted, check_key, wanted};
 use super::describe::{Found, FoundColumn, claim_property, look, tagged};
 use super::ledger::{self, Live};
@@ -15,7 +15,7 @@ use super::render::quote::{Object, identifier};
 use super::render::table::{
     add_columns, create_target, drop_not_null, drop_primary_key, set_properties, set_tags, widen,
 };
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, Retry};
 use crate::load::{Work, target_forgot_us, target_is_gone};
 use crate::model::job::{MissingRows, WriteMode};
 use crate::model::run::{Claim, RunPlan};
@@ -33,6 +33,7 @@ pub(super) async fn prepare(loader: &Databricks, work: &Work<'_>) -> Result<()> 
     for _ in 0..ROUNDS_MAX {
         let (live, statements) = needed(loader, work).await?;
         if statements.is_empty() {
+            tag(loader, work).await?;
             return ledger::prepare(loader, work, &live).await;
         }
         for sql in statements {
@@ -56,12 +57,11 @@ pub(super) async fn prepare(loader: &Databricks, work: &Work<'_>) -> Result<()> 
 /// Looks at the target: what a load must know of it, and the statements that make it as the plan says.
 pub(super) async fn needed(loader: &Databricks, work: &Work<'_>) -> Result<(Live, Vec<String>)> {
     let target = loader.object(&work.plan.target)?;
-    let (found, tagged) = tokio::try_join!(Box::pin(look(loader, &target)), Box::pin(tagged(loader, &target)))?;
-    let mut statements = match &found {
+    let found = Box::pin(look(loader, &target)).await?;
+    let statements = match &found {
         Some(found) => changes(found, work, &target)?,
         None => vec![create(loader, work, &target)?],
     };
-    statements.extend(retag(&loader.tags, &tagged, &target));
     Ok((Live::of(loader, work, found.as_ref())?, statements))
 }
 
@@ -90,17 +90,41 @@ fn hint(sql: &str, live: &Live) -> &'static str {
     if sql.starts_with("CREATE TABLE") && live.ledger.is_some() {
         return "; as a catalog-managed one: run_ledger = false under [destination] makes a plain one";
     }
-    match sql.contains(" SET TAGS (") {
-        true => "; its tags: grant APPLY TAG (and ASSIGN on governed tags), or take table_tags out of [destination]",
-        false => "",
-    }
+    ""
+}
+
+/// Sets the tags that are missing or have another value. They are of no concern to rows: whatever is wrong with them, the
+/// run stays as it is until somebody has acted.
+async fn tag(loader: &Databricks, work: &Work<'_>) -> Result<()> {
+    let tried = match retag(loader, &loader.object(&work.plan.target)?).await {
+        Ok(None) => return Ok(()),
+        Ok(Some(sql)) => {
+            let set = loader.client.run(&Statement::brief("prepare", sql)).await;
+            set.map(drop).map_err(Failure::into_error)
+        }
+        Err(e) => Err(e),
+    };
+    let text = || {
+        format!(
+            "cannot set the tags of table {}: grant APPLY TAG (and ASSIGN on governed tags), or mend table_tags under [destination]",
+            work.plan.target
+        )
+    };
+    tried.map_err(|e| match e.kind().retry() {
+        Retry::Later => e.while_doing(text()),
+        Retry::NotBeforeSomebodyActs => Error::new(ErrorKind::Access, text()).because(e),
+    })
 }
 
 /// The statement that brings tags which are missing or have another value.
-fn retag(wanted: &BTreeMap<String, String>, tagged: &BTreeMap<String, String>, target: &Object) -> Option<String> {
-    let differ = wanted.iter().filter(|(tag, value)| tagged.get(*tag) != Some(*value));
+pub(super) async fn retag(loader: &Databricks, target: &Object) -> Result<Option<String>> {
+    let tagged = tagged(loader, target).await?;
+    let differ = loader
+        .tags
+        .iter()
+        .filter(|(tag, value)| tagged.get(*tag) != Some(*value));
     let differ: BTreeMap<String, String> = differ.map(|(tag, value)| (tag.clone(), value.clone())).collect();
-    (!differ.is_empty()).then(|| set_tags(target, &differ))
+    Ok((!differ.is_empty()).then(|| set_tags(target, &differ)))
 }
 
 /// What must change in a table for a run, in order; empty if nothing must.

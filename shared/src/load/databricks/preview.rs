@@ -37,6 +37,7 @@ pub(super) async fn preview(loader: &Databricks, run: &RunId, plan: &RunPlan) ->
         staging: Some(NONCE),
     };
     let (live, mut statements) = prepare::needed(loader, &work).await?;
+    statements.extend(prepare::retag(loader, &loader.object(&plan.target)?).await?);
     statements.extend(ledger::statements(&work, &live));
     let signed = || Access::Signed(Secret::new(SIGNATURE));
     let access = loader.standing_access().unwrap_or_else(signed);

@@ -146,17 +146,16 @@ fn column_tags(context: &Context, tables: &[TableName]) -> Vec<Vec<String>> {
 
 async fn columns_of(context: &Context, tables: &[TableName]) -> Result<Vec<Vec<String>>, SqlError> {
     let mut rows = Vec::new();
-    // A table whose name a parameter holds is the only one that is asked for.
-    let named = |table: &&TableName| {
-        let parameters = context.statement.request.parameters.iter();
-        parameters
-            .filter_map(|p| p.value.as_ref())
-            .any(|value| *value == table.table)
-    };
-    let asked: Vec<&TableName> = match tables.iter().any(|table| named(&table)) {
-        true => tables.iter().filter(named).collect(),
-        false => tables.iter().collect(),
-    };
+    // Each costs a look at it: where a parameter says which one is asked for, the others are left out.
+    let request = &context.statement.request;
+    let named = request
+        .parameters
+        .iter()
+        .find(|p| request.sql.contains(&format!("table_name = :{}", p.name)));
+    let name = named.and_then(|p| p.value.as_ref());
+    let asked = tables
+        .iter()
+        .filter(|table| name.is_none_or(|name| *name == table.table));
     for table in asked {
         let described = match context.world.engine.describe(table, Detail::Columns).await {
             // Dropped meanwhile: the service's catalog is one database and shows it or not.

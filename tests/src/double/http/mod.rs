@@ -27,6 +27,7 @@ use tokio::net::TcpListener;
 
 use super::access::Verdict;
 use super::faults::{Misbehaviour, On};
+use super::lock;
 use super::world::World;
 
 type Shared = State<Arc<World>>;
@@ -133,11 +134,17 @@ async fn handle(world: Arc<World>, router: Router, request: Request<hyper::body:
     let line = format!("{} {path}", parts.method);
     let index = world.journal.comes(on, &line, agent);
     let fault = world.faults.take_http(on, &String::from_utf8_lossy(&body));
-    let answer = behave(&world, router, Request::from_parts(parts, body), on, fault).await;
-    if let Ok(answer) = &answer {
-        world.journal.answered(index, answer.status().as_u16());
+    let mutation = *lock(&world.mutation);
+    let mut request = Request::from_parts(parts, body);
+    if let Some(mutation) = mutation {
+        request = mutation.said(request);
     }
-    answer
+    let answer = behave(&world, router, request, on, fault).await?;
+    world.journal.answered(index, answer.status().as_u16());
+    Ok(match mutation {
+        Some(mutation) => mutation.heard(answer).await,
+        None => answer,
+    })
 }
 
 async fn behave(

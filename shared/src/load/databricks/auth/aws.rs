@@ -3,6 +3,9 @@
 //! The request and its answer: AWS STS API Reference, `GetWebIdentityToken`; the account must have switched on outbound
 //! web identity federation. It refuses to hold keys: the platform's own chain gives them anew for each token.
 
+use std::sync::Arc;
+
+use object_store::RetryConfig;
 use object_store::aws::{AmazonS3Builder, AwsAuthorizer, AwsCredential};
 use object_store::client::HttpRequest;
 use reqwest::header::CONTENT_TYPE;
@@ -14,8 +17,8 @@ use crate::error::{Error, ErrorKind, OrError as _, Result};
 use crate::load::databricks::http::plain;
 use crate::secrets::Secret;
 
-/// As long as it takes to exchange it.
-const SECONDS: &str = "300";
+/// As long as it takes to exchange it, on clocks that are nearly alike. STS refuses what outlives the role's own session.
+const SECONDS: &str = "120";
 const FORM: &str = "application/x-www-form-urlencoded";
 
 #[derive(Deserialize)]
@@ -68,19 +71,21 @@ fn domain(region: &str) -> &'static str {
 }
 
 /// From the platform's chain: variables, web identity, task or pod role, then the instance's profile. The chain is that
-/// of the object store, whose bucket is not used.
-async fn credential(region: &str) -> Result<std::sync::Arc<AwsCredential>> {
+/// of the object store, whose bucket is not used. It does not tell a host without a role from one that is slow to answer.
+async fn credential(region: &str) -> Result<Arc<AwsCredential>> {
     let doing = || "cannot find this host's AWS role: give the function, task or machine one".to_owned();
     let chain = AmazonS3Builder::from_env()
         .with_region(region)
         .with_bucket_name("none")
+        .with_retry(RetryConfig {
+            max_retries: 3,
+            retry_timeout: TOKEN_TIMEOUT,
+            ..RetryConfig::default()
+        })
         .build()
         .or_error(ErrorKind::Config, doing)?;
-    chain
-        .credentials()
-        .get_credential()
-        .await
-        .or_error(ErrorKind::Access, doing)
+    let found = chain.credentials().get_credential().await;
+    found.or_error(ErrorKind::Access, doing)
 }
 
 fn signed(url: &str, audience: &str, region: &str, credential: &AwsCredential) -> Result<HttpRequest> {
@@ -106,14 +111,18 @@ fn signed(url: &str, audience: &str, region: &str, credential: &AwsCredential) -
 }
 
 async fn send(http: &reqwest::Client, request: HttpRequest) -> Result<Secret, Refused> {
-    let doing = "cannot prove this host's AWS role to STS: switch on outbound web identity federation in the account and \
-                 allow the role sts:GetWebIdentityToken";
-    let failed = |kind, why: String| Refused {
+    let failed = |kind, doing: &str, why: String| Refused {
         is_transient: kind == ErrorKind::WarehouseBusy,
         retry_after: None,
         error: Error::new(kind, doing).because(why),
     };
-    let busy = |why: String| failed(ErrorKind::WarehouseBusy, why);
+    let busy = |why: String| {
+        failed(
+            ErrorKind::WarehouseBusy,
+            "cannot prove this host's AWS role to STS",
+            why,
+        )
+    };
     let (head, body) = request.into_parts();
     let body = body.as_bytes().cloned().unwrap_or_default();
     let sending = http.post(head.uri.to_string()).headers(head.headers).body(body);
@@ -133,6 +142,11 @@ async fn send(http: &reqwest::Client, request: HttpRequest) -> Result<Secret, Re
     let is_transient = status.is_server_error() || status.as_u16() == 429 || refusal.error.code == "Throttling";
     Err(match is_transient {
         true => busy(why),
-        false => failed(ErrorKind::Access, why),
+        false => failed(
+            ErrorKind::Access,
+            "cannot prove this host's AWS role to STS: switch on outbound web identity federation in the account and \
+             allow the role sts:GetWebIdentityToken",
+            why,
+        ),
     })
 }

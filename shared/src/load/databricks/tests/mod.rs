@@ -146,9 +146,16 @@ async fn a_copy_that_found_its_files_loaded_is_done_if_the_rows_are_there() {
             .unwrap(),
         done(20)
     );
-    for wrong in ["0", "10", "40"] {
-        let error = sent(answer(wrong), &append, Step::Copy(0)).await.unwrap_err();
-        assert_eq!(error.fate(), Fate::RunIsLost, "{wrong}");
+    // A COPY commits as a whole: somebody took some of its rows out of the target since.
+    assert_eq!(sent(answer("10"), &append, Step::Copy(0)).await.unwrap(), done(20));
+    for (mode, wrong) in [
+        (WriteMode::Append, "0"),
+        (WriteMode::Append, "40"),
+        (WriteMode::Merge, "0"),
+        (WriteMode::Merge, "10"),
+    ] {
+        let error = sent(answer(wrong), &plan(mode), Step::Copy(0)).await.unwrap_err();
+        assert_eq!(error.fate(), Fate::RunIsLost, "{mode:?} {wrong}");
     }
     let error = sent(|_| counted("19"), &append, Step::Copy(0)).await.unwrap_err();
     assert_eq!(error.fate(), Fate::RunIsLost);
@@ -410,12 +417,22 @@ async fn a_table_that_never_fits_is_given_up() {
     assert_eq!(error.kind(), ErrorKind::Conflict);
 }
 
+/// What SHOW TABLES answers.
+fn tables_called(names: &[&str]) -> Answered {
+    let rows: Vec<[Option<&str>; 3]> = names
+        .iter()
+        .map(|name| [Some("raw"), Some(*name), Some("false")])
+        .collect();
+    let rows: Vec<&[Option<&str>]> = rows.iter().map(<[_; 3]>::as_slice).collect();
+    succeeded(&["database", "tableName", "isTemporary"], &rows)
+}
+
 #[tokio::test]
 async fn cleaning_takes_ended_runs_and_nobody_elses() {
     let store = Arc::new(InMemory::new());
     let now = chrono::Utc::now() + chrono::TimeDelta::hours(1);
-    let check = |minutes, nonce| place::check_name(now - chrono::TimeDelta::minutes(minutes), nonce);
-    let (killed, under_way) = (check(61, "n5"), check(59, "n6"));
+    let check = |minutes, nonce| place::check_folder(now - chrono::TimeDelta::minutes(minutes), nonce);
+    let (killed, under_way, of_others) = (check(61, "n5"), check(59, "n6"), check(61, "n7"));
     let files = [&killed, &under_way].map(|check| format!("check/{check}/one.parquet"));
     for path in [
         "orders/k3f9x2ab/000040/a",
@@ -430,22 +447,18 @@ async fn cleaning_takes_ended_runs_and_nobody_elses() {
             .await
             .unwrap();
     }
-    let checks = [killed.clone(), under_way.clone()];
+    let checks = [&killed, &under_way, &of_others].map(|folder| place::check_table(folder));
     let answerer = Answerer::start(move |request, _| match request.sql().unwrap_or_default() {
-        sql if sql.starts_with("SHOW TABLES") => {
-            let table = |name| [Some("raw"), Some(name), Some("false")];
-            succeeded(
-                &["database", "tableName", "isTemporary"],
-                &[
-                    &table("_lakeward_orders_k3f9x2ab_000041_n1"),
-                    &table("_lakeward_orders_k3f9x2ab_000042_n2"),
-                    &table("_lakeward_orders_k3f9x2ab_000043_n3"),
-                    &table("_lakeward_orders_other_000041_n4"),
-                    &[Some("raw"), Some(&checks[0]), Some("false")],
-                    &[Some("raw"), Some(&checks[1]), Some("false")],
-                ],
-            )
-        }
+        sql if sql.contains("_n7") => failed("42501", "[INSUFFICIENT_PERMISSIONS] not yours"),
+        sql if sql.starts_with("SHOW TABLES") => tables_called(&[
+            "_lakeward_orders_k3f9x2ab_000041_n1",
+            "_lakeward_orders_k3f9x2ab_000042_n2",
+            "_lakeward_orders_k3f9x2ab_000043_n3",
+            "_lakeward_orders_other_000041_n4",
+            &checks[0],
+            &checks[1],
+            &checks[2],
+        ]),
         _ => ddl(),
     })
     .await;
@@ -470,14 +483,15 @@ async fn cleaning_takes_ended_runs_and_nobody_elses() {
             "root/data/other/k3f9x2ab/000040/d"
         ]
     );
-    let sent = answerer.statements();
-    let dropped: Vec<&String> = sent.iter().filter(|s| s.starts_with("DROP")).collect();
+    let dropped = answerer.statements().into_iter().filter(|s| s.starts_with("DROP"));
     assert_eq!(
-        dropped,
+        dropped.collect::<Vec<_>>(),
         [
             "DROP TABLE IF EXISTS `main`.`raw`.`_lakeward_orders_k3f9x2ab_000041_n1`",
             "DROP TABLE IF EXISTS `main`.`raw`.`_lakeward_orders_k3f9x2ab_000042_n2`",
-            &format!("DROP TABLE IF EXISTS `main`.`raw`.`{killed}`"),
+            &format!("DROP TABLE IF EXISTS `main`.`raw`.`_lakeward_check_{killed}`"),
+            // Refused, and no reason to stop.
+            &format!("DROP TABLE IF EXISTS `main`.`raw`.`_lakeward_check_{of_others}`"),
         ]
     );
 }
@@ -538,6 +552,31 @@ async fn tags_that_are_missing_are_set_whenever_a_load_is_prepared() {
         sent.collect::<Vec<_>>(),
         ["ALTER TABLE `main`.`raw`.`orders` SET TAGS ('team' = 'shop')"]
     );
+}
+
+/// A value that a governed tag does not take is nothing that reading the source again would mend.
+#[tokio::test]
+async fn a_tag_that_is_refused_leaves_the_run_as_it_is() {
+    let (run, plan) = (run_id(), plan(WriteMode::Append));
+    let table = with_a_table();
+    let (_answerer, loader) = answering(
+        move |sql| match (sql.contains("SET TAGS"), sql.contains("table_tags")) {
+            (true, _) => failed(
+                "22023",
+                "[INVALID_PARAMETER_VALUE] the tag takes other values. SQLSTATE: 22023",
+            ),
+            (_, true) => succeeded(&["tag_name", "tag_value"], &[]),
+            _ => table(sql),
+        },
+    )
+    .await;
+    let loader = Databricks {
+        tags: [("team".to_owned(), "shop".to_owned())].into(),
+        ..loader
+    };
+    let error = loader.prepare(&work(&run, &plan, &[])).await.unwrap_err();
+    assert_eq!((error.kind(), error.fate()), (ErrorKind::Access, Fate::RunGoesOn));
+    assert!(error.chain().contains("mend table_tags"), "{error:?}");
 }
 
 #[tokio::test]
