@@ -4,11 +4,16 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use futures::TryStreamExt as _;
 use lakeward::config::{StoreAuth, StoreConfig};
+use lakeward::model::watermark::RunId;
 use lakeward::secrets::{Providers, SecretText};
 use lakeward::store::{self, OpenStore};
+use object_store::ObjectStore;
+use object_store::path::Path as ObjectPath;
 use tempfile::TempDir;
 
 use crate::command::{Finished, Started};
@@ -142,6 +147,18 @@ impl Project {
             opened.root
         );
         (project, url, opened)
+    }
+
+    /// The only part of a run that is staged, and its store.
+    pub async fn only_part(&self, run: &RunId) -> (Arc<dyn ObjectStore>, ObjectPath) {
+        let opened = self.open(&self.state_root()).await;
+        let below = ObjectPath::from(format!("data/{run}"));
+        let folder: ObjectPath = opened.root.parts().chain(below.parts()).collect();
+        let parts: Vec<_> = opened.store.list(Some(&folder)).try_collect().await.expect("a list");
+        let [part] = &parts[..] else {
+            panic!("one part is staged, not {parts:?}")
+        };
+        (opened.store, part.location.clone())
     }
 
     /// The workspace, if it loads into one.

@@ -1,6 +1,5 @@
 //! What a load finds in its folder is not what was staged, or is more than a MERGE takes: every row is there once all the same.
 
-use futures::TryStreamExt as _;
 use lakeward::model::message::Message;
 use lakeward::model::watermark::RunId;
 use lakeward::run::decide::Rules;
@@ -9,8 +8,8 @@ use lakeward_tests::double::Double;
 use lakeward_tests::in_process::{InProcess, plan};
 use lakeward_tests::postgres::Place;
 use lakeward_tests::project::Project;
+use object_store::ObjectStoreExt as _;
 use object_store::path::Path;
-use object_store::{ObjectStore as _, ObjectStoreExt as _};
 
 const TABLE: &str = "CREATE TABLE {s}.t (id integer, v text NOT NULL, at timestamptz NOT NULL);
     INSERT INTO {s}.t SELECT n, 'first', '2026-01-01'::timestamptz + n * interval '1 s' FROM generate_series(1, 20) n";
@@ -41,15 +40,8 @@ impl Story {
     /// Does something to the only part of a run that is staged, loads it, and lets the job go on.
     async fn load_after(&self, harm: impl AsyncFn(&dyn object_store::ObjectStore, &Path)) {
         let run = self.host.stage("t").await;
-        let staging = self.project.open(&self.project.state_root()).await;
-        let folder: Path = staging
-            .root
-            .parts()
-            .chain(Path::from(format!("data/{run}")).parts())
-            .collect();
-        let parts: Vec<_> = staging.store.list(Some(&folder)).try_collect().await.expect("a list");
-        assert_eq!(parts.len(), 1, "{parts:?}");
-        harm(staging.store.as_ref(), &parts[0].location).await;
+        let (store, part) = self.project.only_part(&run).await;
+        harm(store.as_ref(), &part).await;
         self.host.run_on(Message::Finish { run: run.clone() }).await;
         self.was_given_up(&run).await;
         self.host.run_on(plan("t")).await;

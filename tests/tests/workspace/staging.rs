@@ -182,6 +182,20 @@ async fn more_files_than_one_statement_takes_are_loaded_by_several() {
 }
 
 /// The target remembers files by their paths: under another spelling they are new to it, and both sends report all rows.
+/// A run of an append whose COPY was done, and nobody was told; what is to be delivered again.
+async fn copied_unheard(place: &Place, project: &Project) -> Message {
+    project.configure(&jobs(place));
+    let host = InProcess::of(project, Rules::all()).await;
+    let run = host.stage("log").await;
+    let finish = Message::Finish { run };
+    let double = project.workspace().expect("it loads into one");
+    double
+        .faults()
+        .http(On::Submit, "COPY INTO", 1, Misbehaviour::RunThenDrop);
+    host.cut_off(finish.clone()).await;
+    finish
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs LAKEWARD_TEST_POSTGRES_URL, LAKEWARD_TEST_AZURITE_URL and LAKEWARD_TEST_SPARK_URL: make test"]
 async fn a_place_that_is_spelled_otherwise_between_two_sends_doubles_nothing() {
@@ -191,14 +205,7 @@ async fn a_place_that_is_spelled_otherwise_between_two_sends_doubles_nothing() {
     let opened = project.open(&project.state_root()).await;
     let volume = "/Volumes/main/raw/stage";
     double.add_location("main.raw.stage", volume, opened.store, opened.root.as_ref());
-    project.configure(&jobs(&place));
-    let host = InProcess::of(&project, Rules::all()).await;
-    let run = host.stage("log").await;
-    let finish = Message::Finish { run };
-    double
-        .faults()
-        .http(On::Submit, "COPY INTO", 1, Misbehaviour::RunThenDrop);
-    host.cut_off(finish.clone()).await;
+    let finish = copied_unheard(&place, &project).await;
     project.configure_with("", &format!("copy_from = \"{volume}\""), &jobs(&place));
     let host = InProcess::of(&project, Rules::all()).await;
     host.run_on(finish).await;
@@ -221,18 +228,12 @@ async fn rows_that_are_deleted_between_two_sends_stay_deleted() {
     let place = begin("staging_deleted").await;
     let project = Project::in_workspace(&place.server, Double::with_spark().await).await;
     let double = project.workspace().expect("it loads into one");
-    project.configure(&jobs(&place));
-    let host = InProcess::of(&project, Rules::all()).await;
-    let run = host.stage("log").await;
-    let finish = Message::Finish { run };
-    double
-        .faults()
-        .http(On::Submit, "COPY INTO", 1, Misbehaviour::RunThenDrop);
-    host.cut_off(finish.clone()).await;
+    let finish = copied_unheard(&place, &project).await;
     double
         .sql("DELETE FROM main.raw.log WHERE id < 4")
         .await
         .expect("three rows go");
+    let host = InProcess::of(&project, Rules::all()).await;
     host.run_on(finish).await;
     host.run_on(plan("log")).await;
     let source = source_rows(&place, "SELECT id::text, v FROM {s}.t WHERE id >= 4").await;

@@ -9,8 +9,6 @@ mod table;
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures::TryStreamExt as _;
 use lakeward::model::message::Message;
 use lakeward::model::watermark::RunId;
 use lakeward::run::decide::Rules;
@@ -19,8 +17,8 @@ use lakeward_tests::double::mutation::Mutation;
 use lakeward_tests::in_process::{InProcess, plan};
 use lakeward_tests::postgres::Place;
 use lakeward_tests::project::Project;
+use object_store::ObjectStoreExt as _;
 use object_store::path::Path;
-use object_store::{ObjectStore as _, ObjectStoreExt as _};
 
 use table::{APPENDING, Happens, Harm, MERGE, Mutant, OTHERS};
 
@@ -162,23 +160,15 @@ impl Story {
     }
 
     async fn harm(&self, run: &RunId, harm: Harm) {
-        let staging = self.project.open(&self.project.state_root()).await;
-        let folder: Path = staging
-            .root
-            .parts()
-            .chain(Path::from(format!("data/{run}")).parts())
-            .collect();
-        let parts: Vec<_> = staging.store.list(Some(&folder)).try_collect().await.expect("a list");
-        let [part] = &parts[..] else {
-            panic!("one part, not {parts:?}")
-        };
-        let whole = staging.store.get(&part.location).await.expect("it is there");
+        let (store, part) = self.project.only_part(run).await;
+        let whole = store.get(&part).await.expect("it is there");
         let whole = whole.bytes().await.expect("its bytes");
-        let put = async |path: &Path, bytes: Bytes| drop(staging.store.put(path, bytes.into()).await.expect("a store"));
-        match harm {
-            Harm::Broken => put(&part.location, whole.slice(..whole.len() / 2)).await,
-            Harm::Twice => put(&folder.join("s0000-0000dead0000-0000.parquet"), whole).await,
-        }
+        let twin = Path::from(part.as_ref().replace("/s0000-", "/s0000-dead-"));
+        let (path, bytes) = match harm {
+            Harm::Broken => (&part, whole.slice(..whole.len() / 2)),
+            Harm::Twice => (&twin, whole),
+        };
+        store.put(path, bytes.into()).await.expect("a store that takes it");
     }
 }
 
