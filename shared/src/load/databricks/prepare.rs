@@ -87,10 +87,10 @@ fn create(loader: &Databricks, work: &Work<'_>, target: &Object) -> Result<Strin
 
 /// What may help where a statement was refused.
 fn hint(sql: &str, live: &Live) -> &'static str {
-    if sql.starts_with("CREATE TABLE") && live.ledger.is_some() {
-        return "; as a catalog-managed one: run_ledger = false under [destination] makes a plain one";
+    match sql.starts_with("CREATE TABLE") && live.ledger.is_some() {
+        true => "; as a catalog-managed one: run_ledger = false under [destination] makes a plain one",
+        false => "",
     }
-    ""
 }
 
 /// Sets the tags that are missing or have another value. They are of no concern to rows: whatever is wrong with them, the
