@@ -48,11 +48,6 @@ pub trait Destination: Send + Sync {
     fn is_slow(&self) -> bool {
         false
     }
-
-    /// Whether it knows columns, versions and leftovers. The model knows rows alone.
-    fn is_real(&self) -> bool {
-        true
-    }
 }
 
 fn folder_of(root: &Path, target: &TableName) -> Path {
@@ -310,9 +305,5 @@ impl Destination for Model {
         let path = Path::from(format!("root/slices/{}-{}.json", manifest.slice, manifest.attempt));
         let text = serde_json::to_vec(manifest).expect("a manifest is JSON");
         self.raw.put(&path, text.into()).await.expect("memory takes files");
-    }
-
-    fn is_real(&self) -> bool {
-        false
     }
 }

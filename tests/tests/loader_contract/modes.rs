@@ -45,9 +45,6 @@ fn range(story: &Story<'_>, from: i64, to: i64) -> RunPlan {
 
 pub async fn a_range_is_replaced_and_the_rest_stays(at: &dyn Destination) {
     let story = Story::new(at);
-    if !story.takes(WriteMode::ReplaceRange) {
-        return;
-    }
     let before = [(1, 1, 1), (2, 1, 2), (3, 1, 3), (4, 1, 4)];
     story.load(1, WriteMode::Append, &before).await;
     let run = story
