@@ -1,13 +1,13 @@
 //! One story: kills, and the same command again, until there were enough; then the cast is judged.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lakeward::model::ids::Ids;
 use lakeward::model::job::JobName;
 use lakeward::model::run::LoadStatus;
 use lakeward::state::StateStore;
-use lakeward_tests::command::Finished;
+use lakeward_tests::command::{Finished, Started};
 use lakeward_tests::postgres::Place;
 use lakeward_tests::project::Project;
 use rand::rngs::StdRng;
@@ -146,11 +146,11 @@ impl Story {
         let mut started = self.project.start(victim);
         if self.kills.is_multiple_of(2) {
             let delay = self.run_time.mul_f64(self.rng.random_range(0.0..1.0));
-            tokio::time::sleep(delay / 2).await;
+            while_alive(&mut started, delay / 2).await;
             if self.rng.random_bool(0.5) {
                 self.change().await;
             }
-            tokio::time::sleep(delay / 2).await;
+            while_alive(&mut started, delay / 2).await;
         } else {
             let event = AIMED_AT[self.kills / 2 % AIMED_AT.len()];
             while started.is_alive() && !started.printed().contains(event) {
@@ -161,7 +161,7 @@ impl Story {
         let finished = started.kill();
         if !finished.was_killed {
             self.escaped += 1;
-            finished.done();
+            self.run_time = (self.run_time + finished.done().took) / 2;
             return true;
         }
         self.kills += 1;
@@ -236,6 +236,14 @@ impl Story {
             "{} of {kills} kills met a live process",
             self.kills
         );
+    }
+}
+
+/// Waits so long, or until there is nothing to wait for.
+async fn while_alive(started: &mut Started, time: Duration) {
+    let until = Instant::now() + time;
+    while Instant::now() < until && started.is_alive() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
