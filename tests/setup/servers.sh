@@ -126,7 +126,8 @@ start_azurite() {
   for attempt in 1 2 3; do
     queue=$(free_port) table=$(free_port)
     port=$(free_port)
-    launch azurite TERM "$tool/node" "$tool/node_modules/azurite/dist/src/azurite.js" --silent --disableTelemetry \
+    launch azurite TERM "$tool/node" --require "$setup/azurite_uncollected.cjs" \
+      "$tool/node_modules/azurite/dist/src/azurite.js" --silent --disableTelemetry \
       --skipApiVersionCheck --inMemoryPersistence --blobHost 127.0.0.1 --queueHost 127.0.0.1 --tableHost 127.0.0.1 \
       --blobPort "$port" --queuePort "$queue" --tablePort "$table"
     if await azurite "$port" && await azurite "$queue"; then break; fi
