@@ -97,7 +97,12 @@ pub async fn drive<H: Host>(
         tokio::select! {
             Some(done) = calls.tasks.join_next_with_id() => {
                 let (waiting, outcome) = calls.end(done);
+                let job = waiting.message.job().cloned();
+                let may_be_last = !matches!(waiting.message, Message::Plan { .. });
                 settle(&*host, &mut queue, waiting, outcome, options);
+                if let Some(job) = job.filter(|job| may_be_last && !calls.are_of(job)) {
+                    queue.hurry(&job);
+                }
             }
             () = sleep_until(next_due), if next_due.is_some() => {}
             () = asked_to_stop(&mut stop) => {
@@ -227,6 +232,20 @@ impl Queue {
             .min()
     }
 
+    /// A plan that was put off waits for its job's open run: where nothing else is left of the job, that has ended.
+    fn hurry(&mut self, job: &JobName) {
+        let is_plan = |waiting: &Waiting| matches!(waiting.message, Message::Plan { .. }) && waiting.delivery == 1;
+        let all = std::mem::take(&mut self.waiting).into_iter();
+        let (mut of_job, others): (Vec<_>, Vec<_>) = all.partition(|Reverse(w)| w.message.job() == Some(job));
+        if of_job.iter().all(|Reverse(waiting)| is_plan(waiting)) {
+            let now = Instant::now();
+            for Reverse(waiting) in &mut of_job {
+                waiting.due = waiting.due.min(now);
+            }
+        }
+        self.waiting = others.into_iter().chain(of_job).collect();
+    }
+
     fn forget(&mut self, job: &JobName) {
         self.waiting
             .retain(|Reverse(waiting)| waiting.message.job() != Some(job));
@@ -240,6 +259,10 @@ struct Calls {
 }
 
 impl Calls {
+    fn are_of(&self, job: &JobName) -> bool {
+        self.of.values().any(|(waiting, _)| waiting.message.job() == Some(job))
+    }
+
     /// Slices have their own room, so that a load never waits behind the slices of other jobs.
     fn has_room_for(&self, message: &Message, parallel: usize) -> bool {
         let reads = |message: &Message| matches!(message, Message::Extract { .. });
@@ -446,6 +469,27 @@ mod tests {
         assert_eq!(host.names(), ["finish b", "finish a"]);
         let seen = host.seen.lock().unwrap();
         assert!(seen[1].1 - began >= delay && seen[0].1 - began < delay, "{:?}", *seen);
+    }
+
+    #[tokio::test]
+    async fn a_plan_that_waits_for_its_jobs_run_comes_when_that_has_ended() {
+        let host = Scripted::new(|delivery, before| match &delivery.message {
+            Message::Plan { .. } if before < 3 => {
+                let delay = Duration::from_millis(80 * before as u64 * before as u64 * before as u64);
+                let again = Outgoing { delay, ..plan("a") };
+                Ok(vec![extract("a", 0), extract("a", 1), again])
+            }
+            Message::Extract { slice, .. } if slice.0 == "s0001" => Ok(vec![Outgoing {
+                delay: Duration::from_millis(30),
+                ..finish("a")
+            }]),
+            _ => Ok(vec![]),
+        });
+        let began = Instant::now();
+        let (host, _) = driven(host, vec![plan("a")], quick()).await;
+        assert_eq!(host.names().iter().filter(|name| *name == "plan a").count(), 3);
+        let (took, finishes) = (began.elapsed(), Duration::from_millis(60));
+        assert!(took >= finishes && took < Duration::from_millis(500), "{took:?}");
     }
 
     #[tokio::test]
