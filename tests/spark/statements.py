@@ -44,7 +44,6 @@ class Statements:
         session = self.spark.newSession()
         session.conf.set("spark.sql.ansi.enabled", "true")
         session.conf.set("spark.sql.session.timeZone", "UTC")
-        session.conf.set("spark.sql.legacy.consecutiveStringLiterals.enabled", str(m.get("concatenates", False)).lower())
         for catalog in m.get("catalogs", []):
             key = f"spark.sql.catalog.{catalog}"
             session.conf.set(key, CATALOG)
@@ -69,7 +68,7 @@ class Statements:
             context.addJobTag(tag)
 
     def execute(self, m):
-        """{tag, tenant, catalogs, catalog?, schema?, sql, views?, gate?, operation?, concatenates?, analyze?}
+        """{tag, tenant, catalogs, catalog?, schema?, sql, views?, gate?, operation?, analyze?}
         -> {columns, rows, commits}"""
         tag = m["tag"]
         with self.lock:

@@ -119,21 +119,22 @@ impl InProcess {
 
     /// The same with so many messages at most: the error that is for people, or the last one where there is no end.
     pub async fn try_on(&self, message: Message, messages_max: usize) -> Result<()> {
-        let mut queue = VecDeque::from([message]);
+        let mut queue = VecDeque::from([Outgoing::from(message)]);
         let mut last = Error::bug("there is no end of messages");
         for _ in 0..messages_max {
-            let Some(message) = queue.pop_front() else {
+            let Some(Outgoing { message, delay }) = queue.pop_front() else {
                 return Ok(());
             };
-            match self.handle(message.clone()).await {
+            tokio::time::sleep(delay.min(DELAY_MAX)).await;
+            match self.deliver(message.clone()).await {
                 Ok(out) => queue.extend(out),
                 Err(error) if error.kind().retry() == Retry::Later => {
                     last = error;
-                    queue.push_back(message);
+                    let delay = DELAY_MAX;
+                    queue.push_back(Outgoing { message, delay });
                 }
                 Err(error) => return Err(error),
             }
-            tokio::time::sleep(DELAY_MAX).await;
         }
         Err(last)
     }

@@ -66,6 +66,8 @@ pub struct Project {
     destination: Destination,
     endpoint: String,
     remote: String,
+    /// Into a workspace.
+    auth: String,
     /// Beside the passwords that every project has.
     secrets: Vec<(String, String)>,
     commands: AtomicUsize,
@@ -85,6 +87,7 @@ impl Project {
             destination,
             endpoint,
             remote: format!("{:016x}", rand::random::<u64>()),
+            auth: "{ type = \"token\", token = \"${env:WORKSPACE_TOKEN}\" }".to_owned(),
             secrets: Vec::new(),
             commands: AtomicUsize::new(0),
         }
@@ -103,6 +106,11 @@ impl Project {
     /// Sends every request of the following commands elsewhere.
     pub fn reach_the_store_at(&mut self, endpoint: &str) {
         endpoint.clone_into(&mut self.endpoint);
+    }
+
+    /// The configuration that is written next says another way into the workspace.
+    pub fn come_by(&mut self, auth: &str) {
+        auth.clone_into(&mut self.auth);
     }
 
     /// Gives the following commands one more variable, whose value they must not print.
@@ -184,8 +192,9 @@ impl Project {
             }
             Destination::Databricks(double) => format!(
                 "[destination]\ntype = \"databricks\"\nhost = \"{}\"\nallow_http = true\nwarehouse = \"{WAREHOUSE}\"\n\
-                 catalog = \"main\"\nschema = \"raw\"\nauth = {{ type = \"token\", token = \"${{env:WORKSPACE_TOKEN}}\" }}\n[staging]\n{}",
+                 catalog = \"main\"\nschema = \"raw\"\nauth = {}\n[staging]\n{}",
                 double.url(),
+                self.auth,
                 self.store(&self.state_root())
             ),
         }

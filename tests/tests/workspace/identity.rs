@@ -43,15 +43,12 @@ impl Story {
     }
 
     /// Configures another way in.
-    fn come_by(&self, auth: &str) {
-        let token = "{ type = \"token\", token = \"${env:WORKSPACE_TOKEN}\" }";
-        let sections = self.project.destination_section();
-        assert!(sections.contains(token), "{sections}");
-        let sections = sections.replace(token, auth);
-        let connection = self.project.connection_section(&self.place.server.user);
+    fn come_by(&mut self, auth: &str) {
+        self.project.come_by(auth);
         let s = &self.place.schema;
-        let job = format!("[[jobs]]\nname = \"t\"\ntable = \"{s}.t\"\ncursor = \"id\"\ntarget = \"raw.t\"\n");
-        self.project.write(&format!("version = 1\n{sections}{connection}{job}"));
+        self.project.configure(&format!(
+            "[[jobs]]\nname = \"t\"\ntable = \"{s}.t\"\ncursor = \"id\"\ntarget = \"raw.t\"\n"
+        ));
     }
 
     fn asked(&self) -> Vec<String> {
@@ -62,7 +59,7 @@ impl Story {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs LAKEWARD_TEST_POSTGRES_URL, LAKEWARD_TEST_AZURITE_URL and LAKEWARD_TEST_SPARK_URL: make test"]
 async fn every_way_into_a_workspace_opens_it_and_a_wrong_secret_is_told() {
-    let story = Story::begin("identity_ways").await;
+    let mut story = Story::begin("identity_ways").await;
     let url = story.double().url().to_owned();
     let secret = "client_secret = \"${env:CLIENT_SECRET}\"";
     let ways = [
@@ -137,7 +134,7 @@ async fn the_role_of_an_aws_host_opens_a_workspace_without_any_secret() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs LAKEWARD_TEST_POSTGRES_URL, LAKEWARD_TEST_AZURITE_URL and LAKEWARD_TEST_SPARK_URL: make test"]
 async fn tokens_that_end_in_the_middle_of_a_load_are_asked_for_again() {
-    let story = Story::begin("identity_ends").await;
+    let mut story = Story::begin("identity_ends").await;
     story.come_by(&format!(
         "{{ type = \"oauth_m2m\", client_id = \"{CLIENT}\", client_secret = \"${{env:CLIENT_SECRET}}\" }}"
     ));

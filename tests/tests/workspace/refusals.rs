@@ -118,7 +118,13 @@ async fn a_run_that_was_refused_goes_on_when_it_may() {
         story.project.run(&["run"]).refused(1, &["job t:", privilege]);
         story.double().allow(privilege, object);
     }
+    story.double().set_warehouse(Power::Deleted);
+    let told = ["job t:", "look at warehouse", "not a valid endpoint id"];
+    story.project.run(&["run"]).refused(1, &told);
+    story.double().set_warehouse(Power::Running);
     story.project.run(&["run"]).done();
+    let runs = "SELECT DISTINCT substring_index(_lakeward_run, '/', -1) FROM main.raw.t";
+    assert_eq!(story.double().column(runs).await, ["000001"], "nothing was read again");
     let source = source_rows(&story.place, "SELECT id::text, v FROM {s}.t").await;
     assert_same(
         "raw.t",

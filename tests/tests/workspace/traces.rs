@@ -144,6 +144,27 @@ async fn a_copy_that_no_fence_stops_is_taken_out_again() {
     story.must_be_right().await;
 }
 
+/// The day-one question, answered badly: nothing fails what is open, and later runs take out or overwrite what it brings.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs LAKEWARD_TEST_POSTGRES_URL, LAKEWARD_TEST_AZURITE_URL and LAKEWARD_TEST_SPARK_URL: make test"]
+async fn where_a_fence_stops_nobody_what_comes_late_does_not_stay() {
+    for (name, write, statement) in [
+        ("late_open_copy", "write = \"append\"\ncursor = \"id\"", "COPY INTO"),
+        ("late_open_merge", "cursor = \"at\"", "MERGE INTO"),
+        ("late_open_replace", "write = \"replace\"", "INSERT OVERWRITE"),
+    ] {
+        let story = Story::begin(name, write, Rules::all()).await;
+        story.double().switch(|s| s.metadata_commit_fails_open_writes = false);
+        let run = story.host.stage("t").await;
+        let hold = story.give_up(statement, run).await;
+        assert_eq!(story.let_go(statement, hold).await, "SUCCEEDED", "{statement}");
+        let more = "INSERT INTO {s}.t VALUES (21, 'second'); UPDATE {s}.t SET what = 'first', at = clock_timestamp() WHERE id < 3";
+        story.place.run(more).await;
+        story.host.run_on(plan("t")).await;
+        story.must_be_right().await;
+    }
+}
+
 /// The ledger's row alone: in the double a transaction's statements begin when it commits, so that no fence is in their way.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs LAKEWARD_TEST_POSTGRES_URL, LAKEWARD_TEST_AZURITE_URL and LAKEWARD_TEST_SPARK_URL: make test"]

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::{Answer, Described, Detail, Engine, Gate, Job, scripted};
 use crate::double::lock;
 use crate::double::sql::column_definitions::{Column, normal_type};
+use crate::double::sql::joined;
 use crate::double::sql::names::TableName;
 use crate::double::sql_error::{SqlError, sqlstate_of};
 
@@ -78,10 +79,14 @@ impl Spark {
             json!({"name": view.name, "files": view.files, "options": options})
         });
         let views: Vec<Value> = views.collect();
+        let sql = match self.concatenates {
+            true => joined(&job.sql),
+            false => job.sql.clone(),
+        };
         json!({
             "op": "execute", "tag": job.tag, "tenant": self.tenant, "catalogs": *lock(&self.catalogs),
-            "catalog": job.namespace.catalog, "schema": job.namespace.schema, "sql": job.sql, "views": views,
-            "gate": has_gate, "operation": job.operation, "concatenates": self.concatenates, "analyze": job.analyze,
+            "catalog": job.namespace.catalog, "schema": job.namespace.schema, "sql": sql, "views": views,
+            "gate": has_gate, "operation": job.operation, "analyze": job.analyze,
         })
     }
 

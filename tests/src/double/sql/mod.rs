@@ -140,6 +140,18 @@ fn backticked_length(rest: &[u8]) -> Option<usize> {
     }
 }
 
+/// Literals side by side as one. Spark joins them in some clauses, and takes `''` for a quote in others (`COMMENT`).
+pub fn joined(sql: &str) -> String {
+    let tokens = tokens(sql).unwrap_or_default();
+    let is_quoted = |token: &Token| token.kind == Kind::Literal && token.of(sql).starts_with('\'');
+    let (mut joined, mut from) = (String::new(), 0);
+    for pair in tokens.windows(2).filter(|pair| pair.iter().all(is_quoted)) {
+        joined.push_str(&sql[from..pair[0].to - 1]);
+        from = pair[1].from + 1;
+    }
+    joined + &sql[from..]
+}
+
 /// The value of one literal: backslash escapes are on. Spark keeps the backslash before `%` and `_`, which are for LIKE.
 pub fn literal_value(token: &str) -> String {
     if let Some(raw) = token.strip_prefix(['r', 'R']) {
@@ -199,6 +211,12 @@ mod tests {
         for open in ["'a", "`a", "/* a", "'a\\'"] {
             assert!(tokens(open).is_err(), "{open}");
         }
+    }
+
+    #[test]
+    fn literals_side_by_side_become_one() {
+        let sql = r"COMMENT 'it''s' , 'a' 'b' 'c\'' AS `d''e` -- 'f''g'";
+        assert_eq!(joined(sql), r"COMMENT 'its' , 'abc\'' AS `d''e` -- 'f''g'");
     }
 
     #[test]

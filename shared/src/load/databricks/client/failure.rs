@@ -319,11 +319,12 @@ impl Failure {
                 ErrorKind::Access,
                 "the credential was refused; look at [destination] auth, and at CAN USE on the warehouse",
             ),
+            // A path that is missing: what was planned is as right as before, and the run waits for the other warehouse.
             FailureKind::Refused { status: 404, .. } => {
-                (ErrorKind::Config, "look at host and warehouse under [destination]")
+                (ErrorKind::Access, "look at host and warehouse under [destination]")
             }
             FailureKind::Refused { why, .. } if why.contains("is not a valid endpoint id") => {
-                (ErrorKind::Config, "look at warehouse under [destination]")
+                (ErrorKind::Access, "look at warehouse under [destination]")
             }
             FailureKind::Refused { .. } => (ErrorKind::WarehouseRejected, "the service refused the request"),
             FailureKind::Sql(sql) => match sql.verdict() {

@@ -250,9 +250,9 @@ async fn who_must_act_follows_from_the_refusal() {
         ),
         (
             refused(400, "INVALID_PARAMETER_VALUE", "abc123 is not a valid endpoint id."),
-            ErrorKind::Config,
+            ErrorKind::Access,
         ),
-        (refused(404, "NOT_FOUND", "x"), ErrorKind::Config),
+        (refused(404, "NOT_FOUND", "x"), ErrorKind::Access),
         (
             refused(400, "INVALID_PARAMETER_VALUE", "x"),
             ErrorKind::WarehouseRejected,

@@ -1,0 +1,100 @@
+//! About tables, and what fills them beside COPY INTO.
+
+use lakeward_tests::double::switches::Atomic;
+
+use super::mutant::{
+    APPEND, Happens, MERGE, Mutant, REPLACE, cut, hear_no_reason, hears, lose_the_answer, reword, says,
+};
+
+pub const TABLES: &[Mutant] = &[
+    Mutant {
+        behaviour: 22,
+        what: "makes the table anew",
+        job: REPLACE,
+        happens: Happens::Nothing,
+        mutation: says(|body| {
+            if body["statement"]
+                .as_str()
+                .is_some_and(|sql| sql.starts_with("INSERT OVERWRITE"))
+            {
+                reword(body, "INSERT OVERWRITE", "CREATE OR REPLACE TABLE");
+                reword(
+                    body,
+                    "BY NAME",
+                    "TBLPROPERTIES ('delta.columnMapping.mode' = 'name') AS",
+                );
+            }
+        }),
+        fails: "no claim",
+    },
+    Mutant {
+        behaviour: 23,
+        what: "fills a staging table again by force",
+        job: MERGE,
+        happens: Happens::Service(|double| lose_the_answer(double, "COPY INTO")),
+        mutation: says(|body| {
+            reword(
+                body,
+                "'mergeSchema' = 'false'",
+                "'mergeSchema' = 'false', 'force' = 'true'",
+            );
+        }),
+        fails: "given up: ",
+    },
+    Mutant {
+        behaviour: 37,
+        what: "doubles quotes",
+        job: APPEND,
+        happens: Happens::Source("ALTER TABLE {t} ADD COLUMN seen date; COMMENT ON COLUMN {t}.seen IS 'it''s'"),
+        mutation: says(|body| reword(body, "\\'", "''")),
+        fails: "comment: its",
+    },
+    Mutant {
+        behaviour: 38,
+        what: "switches no feature on",
+        job: APPEND,
+        happens: Happens::Source("ALTER TABLE {t} ADD COLUMN seen timestamp"),
+        mutation: says(|body| {
+            reword(
+                body,
+                "'delta.feature.timestampNtz' = 'supported'",
+                "'lakeward.feature' = 'none'",
+            );
+        }),
+        fails: "DELTA_FEATURES_REQUIRE_MANUAL_ENABLEMENT",
+    },
+    Mutant {
+        behaviour: 39,
+        what: "merges every row that it read",
+        job: MERGE,
+        happens: Happens::Nothing,
+        mutation: says(|body| cut(body, "QUALIFY", "= 1")),
+        fails: "DELTA_MULTIPLE_SOURCE_ROW",
+    },
+    Mutant {
+        behaviour: 40,
+        what: "adds where it should replace",
+        job: REPLACE,
+        happens: Happens::Service(|double| lose_the_answer(double, "INSERT OVERWRITE")),
+        mutation: says(|body| reword(body, "INSERT OVERWRITE", "INSERT INTO")),
+        fails: "rows: ",
+    },
+    Mutant {
+        behaviour: 42,
+        what: "trusts that the primary key lets nobody in twice",
+        job: MERGE,
+        happens: Happens::Nothing,
+        mutation: says(|body| reword(body, "\nON t.", "\nON false AND t.")),
+        fails: "rows: ",
+    },
+];
+
+/// Where there is a run ledger.
+pub const LEDGERED: &[Mutant] = &[Mutant {
+    behaviour: 41,
+    what: "knows no way without transactions",
+    job: APPEND,
+    happens: Happens::Later(|double| double.switch(|s| s.atomic = Atomic::PreviewOff)),
+    mutation: hears(hear_no_reason),
+    fails: "refused: ",
+}];
