@@ -14,7 +14,7 @@ use rand::RngExt;
 
 use crate::check::{current_rows, target_is_source};
 use crate::setup::{Setup, Subject};
-use lakeward_tests::simulated::read_back;
+use lakeward_tests::simulated::read_back::{self, Version};
 use lakeward_tests::simulated::warehouse::{Pace, StatementState, Whims};
 use lakeward_tests::simulated::world::{Changes, Faults, Row, Sim};
 
@@ -291,22 +291,22 @@ impl Setup {
     }
 
     pub fn compare(&self) -> Result<(), String> {
-        let target: Vec<Row> = match self.subject {
+        let versions: Vec<Version> = match self.subject {
             Subject::Warehouse => {
                 let world = self.sim.world();
                 let table = world.warehouse.tables.get("raw.orders");
-                table
-                    .map(|t| t.rows.iter().map(|(r, _)| *r).collect())
-                    .unwrap_or_default()
+                let rows = table.into_iter().flat_map(|table| &table.rows);
+                rows.map(|held| (held.row, Some(held.is_current))).collect()
             }
-            Subject::Delta => {
-                let versions = read_back::delta(&self.raw)?;
-                match self.mode {
-                    WriteMode::Scd2 => current_rows(&versions)?,
-                    _ => versions.into_iter().map(|(row, _)| row).collect(),
-                }
-            }
-            Subject::Files => read_back::files(&self.raw)?,
+            Subject::Delta => read_back::delta(&self.raw)?,
+            Subject::Files => read_back::files(&self.raw)?
+                .into_iter()
+                .map(|row| (row, None))
+                .collect(),
+        };
+        let target: Vec<Row> = match self.mode {
+            WriteMode::Scd2 => current_rows(&versions)?,
+            _ => versions.into_iter().map(|(row, _)| row).collect(),
         };
         target_is_source(self.mode, &self.sim.world().source.rows, &target)
     }
@@ -345,7 +345,11 @@ pub fn run(subject: Subject, seed: u64, rules: Rules) -> Result<Figures, String>
             told_failed: 0.03,
             overlap_fails: world.rng.random_bool(0.5),
             ledger_first: world.rng.random_bool(0.5),
+            fence_is_blind: false,
         };
+        // A run ledger stands for itself: half of those that have one have no fence.
+        world.warehouse.has_run_ledger = mode == WriteMode::Append && world.rng.random_bool(0.5);
+        world.warehouse.whims.fence_is_blind = world.warehouse.has_run_ledger && world.rng.random_bool(0.5);
         world.is_clock_right = world.rng.random_bool(0.5);
         world.warehouse.has_count_guard = world.rng.random_bool(0.5);
         world.warehouse.has_merge_belt = world.rng.random_bool(0.5);

@@ -54,20 +54,22 @@ fn a_copy_that_began_before_its_run_was_abandoned_never_doubles_a_row() {
 
 #[test]
 fn a_merge_sent_twice_never_brings_an_older_version_back() {
-    needs(Rule::FenceAtCommit, WriteMode::Merge, |s| {
-        s.write(1, 1);
-        let run = s.stage("orders");
-        // The answer is lost: nobody knows that the first MERGE is on its way.
-        let sent = s.send_and_die(&run, "apply", Pace::Flies);
-        s.finish(&run);
-        assert!(s.executor.step_until("drop"));
-        s.begin_statement(sent);
-        s.run_on();
-        s.write(1, 2);
-        s.load("orders");
-        s.commit_statement(sent);
-        s.compare()
-    });
+    for mode in [WriteMode::Merge, WriteMode::Scd2] {
+        needs(Rule::FenceAtCommit, mode, |s| {
+            s.write(1, 1);
+            let run = s.stage("orders");
+            // The answer is lost: nobody knows that the first MERGE is on its way.
+            let sent = s.send_and_die(&run, "apply", Pace::Flies);
+            s.finish(&run);
+            assert!(s.executor.step_until("drop"));
+            s.begin_statement(sent);
+            s.run_on();
+            s.write(1, 2);
+            s.load("orders");
+            s.commit_statement(sent);
+            s.compare()
+        });
+    }
 }
 
 #[test]
@@ -91,71 +93,85 @@ fn a_late_create_of_a_staging_table_never_empties_the_target() {
 /// The rule is the tag itself, so its switch is the model's.
 #[test]
 fn two_jobs_on_one_target_never_delete_each_others_rows() {
-    let play = |tags_lack_job: bool| {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .expect("threads");
-        let _inside = runtime.enter();
-        let mut s = Setup::new(Subject::Warehouse, 1, WriteMode::Append, Rules::all());
-        s.add_job("other");
-        s.sim.world().warehouse.tags_lack_job = tags_lack_job;
-        s.write(1, 1);
-        s.load("other");
-        let run = s.stage("orders");
-        s.abandon(&run);
-        s.run_on();
-        s.compare()
+    let played = |tags_lack_job: bool| {
+        play(Rules::all(), WriteMode::Append, |s| {
+            s.add_job("other");
+            s.sim.world().warehouse.tags_lack_job = tags_lack_job;
+            s.write(1, 1);
+            s.load("other");
+            let run = s.stage("orders");
+            s.abandon(&run);
+            s.run_on();
+            s.compare()
+        })
     };
-    play(false).unwrap_or_else(|why| panic!("with the job in the tag: {why}"));
-    play(true).expect_err("the schedule must fail without the job in the tag");
+    played(false).unwrap_or_else(|why| panic!("with the job in the tag: {why}"));
+    played(true).expect_err("the schedule must fail without the job in the tag");
+}
+
+/// The day-one question, answered badly: the ledger's row stops what no fence does.
+#[test]
+fn a_run_ledger_alone_stops_a_copy_that_no_fence_stops() {
+    let played = |has_run_ledger: bool| {
+        play(Rules::all(), WriteMode::Append, |s| {
+            s.sim.world().warehouse.whims.fence_is_blind = true;
+            s.sim.world().warehouse.has_run_ledger = has_run_ledger;
+            s.write(1, 1);
+            let run = s.stage("orders");
+            let copy = s.send_and_die(&run, "copy_0", Pace::Begins);
+            s.abandon(&run);
+            s.run_on();
+            s.load("orders");
+            s.commit_statement(copy);
+            s.compare()
+        })
+    };
+    played(true).unwrap_or_else(|why| panic!("with a run ledger: {why}"));
+    played(false).expect_err("the schedule must fail with neither fence nor ledger");
 }
 
 /// A reload beside the regular run is what another job on the same target does; as the next run it waits.
 #[test]
 fn a_reload_never_makes_a_row_older() {
-    let play = |is_beside: bool| {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .expect("threads");
-        let _inside = runtime.enter();
-        let mut s = Setup::new(Subject::Warehouse, 1, WriteMode::Merge, Rules::all());
-        s.add_job("beside");
-        s.write(1, 1);
-        if is_beside {
-            let reload = s.stage("beside");
-            s.write(1, 2);
-            s.load("orders");
-            s.finish(&reload);
-            s.run_on();
-        } else {
-            let regular = s.stage("orders");
-            let what = ReloadRange::Range {
-                from: None,
-                to: Some(Position("1".into())),
-            };
-            let reload = Some(Reload {
-                request: "r1".into(),
-                what,
-            });
-            s.executor.send(Message::Plan {
-                job: job_name("orders"),
-                reload,
-                take_over: None,
-                origin: Origin::Request,
-            });
-            s.write(1, 2);
-            s.finish(&regular);
-            s.run_on();
-            s.come_to_rest()?;
-        }
+    let beside = |s: &mut Setup| {
+        let reload = s.stage("beside");
+        s.write(1, 2);
+        s.load("orders");
+        s.finish(&reload);
+        s.run_on();
         s.compare()
     };
-    play(false).unwrap_or_else(|why| panic!("as the next run: {why}"));
-    play(true).expect_err("the schedule must fail beside the regular run");
+    let as_the_next_run = |s: &mut Setup| {
+        let regular = s.stage("orders");
+        let what = ReloadRange::Range {
+            from: None,
+            to: Some(Position("1".into())),
+        };
+        let reload = Some(Reload {
+            request: "r1".into(),
+            what,
+        });
+        s.executor.send(Message::Plan {
+            job: job_name("orders"),
+            reload,
+            take_over: None,
+            origin: Origin::Request,
+        });
+        s.write(1, 2);
+        s.finish(&regular);
+        s.run_on();
+        s.come_to_rest()?;
+        s.compare()
+    };
+    let played = |is_beside: bool| {
+        play(Rules::all(), WriteMode::Merge, |s| {
+            s.add_job("beside");
+            s.write(1, 1);
+            if is_beside { beside(s) } else { as_the_next_run(s) }
+        })
+    };
+    played(false).unwrap_or_else(|why| panic!("as the next run: {why}"));
+    played(true).expect_err("the schedule must fail beside the regular run");
 }
 
 #[test]

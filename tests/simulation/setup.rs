@@ -47,8 +47,7 @@ impl Subject {
     pub fn modes(self) -> &'static [WriteMode] {
         use WriteMode::{Append, DeleteSync, InsertOnly, Merge, Replace, Scd2};
         match self {
-            Self::Warehouse => &[Append, Merge, Replace, InsertOnly],
-            Self::Delta => &[Append, Merge, Replace, Scd2, DeleteSync, InsertOnly],
+            Self::Warehouse | Self::Delta => &[Append, Merge, Replace, Scd2, DeleteSync, InsertOnly],
             Self::Files => &[Append, Replace],
         }
     }

@@ -7,6 +7,7 @@
 pub mod gate;
 pub mod read_back;
 pub mod source;
+pub mod table;
 pub mod warehouse;
 pub mod warehouse_loader;
 pub mod world;

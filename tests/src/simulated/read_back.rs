@@ -39,16 +39,18 @@ fn rows(batches: &[RecordBatch]) -> Vec<Row> {
     versions.map(|(row, _)| row).collect()
 }
 
-/// By place, not by name: parts for a warehouse are numbered.
+/// By place, not by name: parts for a warehouse are numbered. Those of `delete_sync` have the key alone.
 fn versions_of(batch: &RecordBatch) -> Vec<Version> {
-    let column = |n: usize| batch.column(n).as_primitive::<Int64Type>();
-    let (ids, numbers, stamps) = (column(0), column(1), column(2));
+    let cell = |column: usize, row: usize| {
+        let column = batch.columns().get(column);
+        column.map_or(0, |cells| cells.as_primitive::<Int64Type>().value(row))
+    };
     let is_current: Option<&BooleanArray> = batch.column_by_name("_lakeward_is_current").map(AsArray::as_boolean);
     let version = |n| {
         let row = Row {
-            id: ids.value(n),
-            version: numbers.value(n),
-            ts: stamps.value(n),
+            id: cell(0, n),
+            version: cell(1, n),
+            ts: cell(2, n),
         };
         (row, is_current.map(|flags| flags.value(n)))
     };

@@ -1,6 +1,7 @@
 //! A model of a SQL warehouse that is unkind wherever the protocol may not rely on kindness: a statement begins and
 //! commits whenever it likes, outlives its source and its client, and nothing detects that two of them conflict.
-//! Kind in one thing, which the protocol needs: a metadata commit fails every write that began before it.
+//! Kind in one thing, which the protocol needs: a metadata commit fails every write that began before it. Where a run
+//! ledger stands beside it, an append does without (`Whims::fence_is_blind`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
@@ -14,6 +15,7 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 
 use super::read_back::rows_of;
+use super::table::{Keyed, Table};
 use super::world::Row;
 
 #[derive(Debug, Default)]
@@ -27,6 +29,10 @@ pub struct Warehouse {
     pub has_count_guard: bool,
     /// Row tags without the job, as they once were designed (the fourth trace).
     pub tags_lack_job: bool,
+    /// Appends commit together with their run's row in a ledger.
+    pub has_run_ledger: bool,
+    /// What the ledger says of runs that were given up: their tags.
+    pub given_up: BTreeSet<String>,
     /// How far a statement comes at once; the rest comes when the scheduler says so.
     pub pace: Pace,
     /// What of the service nobody knows.
@@ -44,6 +50,8 @@ pub struct Whims {
     pub overlap_fails: bool,
     /// Files that the ledger knows are not looked for any more.
     pub ledger_first: bool,
+    /// A metadata commit fails nobody: the day-one question, answered badly.
+    pub fence_is_blind: bool,
 }
 
 /// What becomes of a write that could commit.
@@ -66,15 +74,6 @@ pub enum Pace {
     Flies,
     /// The dice say.
     Any,
-}
-
-#[derive(Debug, Clone, Default)]
-pub struct Table {
-    pub rows: Vec<(Row, String)>,
-    /// Files that a COPY loaded: it skips them when it comes again.
-    pub ledger: BTreeSet<String>,
-    /// Raised by a metadata commit.
-    pub metadata: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -101,6 +100,10 @@ pub enum What {
         expected: u64,
         /// Of `ts`; matters to a range reload of an append job.
         window: RangeInclusive<i64>,
+        /// The target's version before keys were read; matters to `delete_sync`.
+        before: Option<u64>,
+        /// The source's whole table was read; matters to `scd2`.
+        is_whole: bool,
     },
 }
 
@@ -197,7 +200,7 @@ impl Warehouse {
                     StatementState::Failed("count guard")
                 }
                 (Some(table), Some(metadata)) => StatementState::Running {
-                    rows: table.rows.iter().map(|(r, _)| *r).collect(),
+                    rows: table.rows.iter().map(|held| held.row).collect(),
                     metadata,
                 },
                 _ => StatementState::Failed("table not found"),
@@ -209,7 +212,7 @@ impl Warehouse {
     /// Commits what runs, unless the metadata changed since it began.
     pub fn commit(&mut self, at: usize, verdict: Verdict) {
         let statement = self.statements[at].clone();
-        let StatementState::Running { rows, metadata } = statement.state else {
+        let StatementState::Running { rows, metadata } = statement.state.clone() else {
             return;
         };
         let name = match &statement.what {
@@ -217,23 +220,20 @@ impl Warehouse {
             _ => statement.target.clone(),
         };
         let has_belt = self.has_merge_belt;
+        let is_fenced = !self.whims.fence_is_blind;
+        let is_given_up =
+            self.has_run_ledger && statement.mode == WriteMode::Append && self.given_up.contains(&statement.run);
         let overlaps = |table: &Table| match &statement.what {
             What::Copy { files, .. } => !rows.is_empty() && files.iter().any(|f| table.ledger.contains(f.as_ref())),
             _ => false,
         };
         let state = match self.tables.get_mut(&name) {
             None => StatementState::Failed("table not found"),
-            Some(table) if table.metadata != metadata => StatementState::Failed("metadata changed"),
+            Some(table) if is_fenced && table.metadata != metadata => StatementState::Failed("metadata changed"),
+            Some(_) if is_given_up => StatementState::Failed("run ledger"),
             Some(_) if verdict == Verdict::Conflicts => StatementState::Failed("concurrent write"),
             Some(table) if self.whims.overlap_fails && overlaps(table) => StatementState::Failed("duplicated files"),
-            Some(table) => StatementState::Ok(write(
-                table,
-                &statement.what,
-                statement.mode,
-                &statement.run,
-                rows,
-                has_belt,
-            )),
+            Some(table) => StatementState::Ok(write(table, &statement, rows, has_belt)),
         };
         self.statements[at].state = match verdict {
             Verdict::IsToldFailed => StatementState::Failed("concurrent write"),
@@ -242,60 +242,27 @@ impl Warehouse {
     }
 }
 
-/// Whether a row's tag is a later run of the same job and life.
-fn is_later_run(tag: &str, run: &str) -> bool {
-    let feeder = |tag: &str| tag.rsplit_once('/').map(|(feeder, _)| feeder.to_owned());
-    feeder(tag) == feeder(run) && tag > run
-}
-
-fn write(table: &mut Table, what: &What, mode: WriteMode, run: &str, rows: Vec<Row>, has_belt: bool) -> Outcome {
-    let taken = rows.len() as u64;
-    let outcome = |inserted, updated, deleted| Outcome {
-        rows: taken,
-        inserted,
-        updated,
-        deleted,
+/// What a statement does to its table.
+fn write(table: &mut Table, statement: &Statement, rows: Vec<Row>, has_belt: bool) -> Outcome {
+    let run = statement.run.as_str();
+    let keyed = Keyed { run, has_belt };
+    let (before, window, is_whole) = match &statement.what {
+        What::Create { .. } => return Outcome::default(),
+        What::Copy { files, .. } => return table.copy(files, rows, run),
+        What::Apply {
+            before,
+            window,
+            is_whole,
+            ..
+        } => (*before, window, *is_whole),
     };
-    match what {
-        What::Create { .. } => Outcome::default(),
-        What::Copy { files, .. } => {
-            let is_new = files.iter().all(|f| table.ledger.insert(f.to_string()));
-            if !is_new {
-                return Outcome::default();
-            }
-            table.rows.extend(rows.into_iter().map(|r| (r, run.to_owned())));
-            outcome(taken, 0, 0)
-        }
-        What::Apply { window, .. } if mode == WriteMode::ReplaceRange => {
-            let before = table.rows.len();
-            table.rows.retain(|(row, _)| !window.contains(&row.ts));
-            let deleted = (before - table.rows.len()) as u64;
-            table.rows.extend(rows.into_iter().map(|r| (r, run.to_owned())));
-            outcome(taken, 0, deleted)
-        }
-        What::Apply { .. } if mode == WriteMode::Replace => {
-            let deleted = table.rows.len() as u64;
-            table.rows = rows.into_iter().map(|r| (r, run.to_owned())).collect();
-            outcome(taken, 0, deleted)
-        }
-        What::Apply { .. } => {
-            let (mut inserted, mut updated) = (0, 0);
-            for row in rows {
-                match table.rows.iter_mut().find(|(r, _)| r.id == row.id) {
-                    None => {
-                        table.rows.push((row, run.to_owned()));
-                        inserted += 1;
-                    }
-                    Some(_) if mode == WriteMode::InsertOnly => {}
-                    Some((_, tag)) if has_belt && is_later_run(tag, run) => {}
-                    Some((old, tag)) if *old != row => {
-                        (*old, *tag) = (row, run.to_owned());
-                        updated += 1;
-                    }
-                    Some(_) => {}
-                }
-            }
-            outcome(inserted, updated, 0)
-        }
+    match statement.mode {
+        WriteMode::Append => unreachable!("an append has nothing but COPY INTO"),
+        WriteMode::Replace => table.replace(rows, run, |_| true),
+        WriteMode::ReplaceRange => table.replace(rows, run, |row| window.contains(&row.ts)),
+        WriteMode::Merge => table.merge(rows, &keyed, true),
+        WriteMode::InsertOnly => table.merge(rows, &keyed, false),
+        WriteMode::Scd2 => table.versions(rows, &keyed, is_whole),
+        WriteMode::DeleteSync => table.sync(&rows, before),
     }
 }

@@ -18,6 +18,7 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 
 use super::source;
+use super::table::Table;
 use super::warehouse::{Pace, Statement, StatementState, Warehouse, What};
 use super::world::{Luck, Sim};
 
@@ -78,6 +79,8 @@ impl WarehouseLoader {
                 staging: Self::staging_name(work),
                 expected: work.rows(),
                 window: window(&work.plan.window),
+                before: work.plan.target_version,
+                is_whole: work.plan.read.cursor.is_none(),
             },
         };
         Statement {
@@ -97,6 +100,9 @@ impl WarehouseLoader {
             (StatementState::Flying | StatementState::Running { .. }, _) => Ok(Reply::Running(at.to_string())),
             (StatementState::Failed("file not found"), _) => {
                 Err(Error::new(ErrorKind::WarehouseRejected, "cannot copy: staged files are gone").run_is_lost())
+            }
+            (StatementState::Failed("run ledger"), _) => {
+                Err(Error::new(ErrorKind::WarehouseRejected, "cannot copy: the run was given up").run_is_lost())
             }
             (StatementState::Failed(why), _) => Ok(Reply::SendAgain((*why).to_owned())),
             (StatementState::Ok(outcome), What::Copy { table, files, expected }) if outcome.rows != *expected => {
@@ -155,6 +161,18 @@ impl WarehouseLoader {
         Ok(())
     }
 
+    /// In the run ledger, where there is one.
+    async fn put_down_as_given_up(&self, work: &Work<'_>) -> Result<()> {
+        if !self.sim.world().warehouse.has_run_ledger || work.plan.mode != WriteMode::Append {
+            return Ok(());
+        }
+        let luck = self.io("give up").await?;
+        let warehouse = &mut self.sim.world().warehouse;
+        let tag = warehouse.tag(work.run);
+        warehouse.given_up.insert(tag);
+        Self::answered(luck, "give up", ())
+    }
+
     async fn metadata_commit(&self, target: &str) -> Result<()> {
         let luck = self.io("fence").await?;
         if let Some(table) = self.sim.world().warehouse.tables.get_mut(target) {
@@ -195,14 +213,8 @@ impl Loader for WarehouseLoader {
         vec![]
     }
 
-    fn takes(&self, mode: WriteMode) -> Result<()> {
-        match mode {
-            WriteMode::Scd2 | WriteMode::DeleteSync => Err(Error::new(
-                ErrorKind::Unsupported,
-                format!("cannot write mode '{}': the model has none of it", mode.as_str()),
-            )),
-            _ => Ok(()),
-        }
+    fn takes(&self, _mode: WriteMode) -> Result<()> {
+        Ok(())
     }
 
     fn staging(&self, run: &RunId, _target: &TableName) -> Result<StagingPlace> {
@@ -240,12 +252,13 @@ impl Loader for WarehouseLoader {
         }))
     }
 
-    async fn version(&self, _target: &TableName) -> Result<Option<u64>> {
-        Ok(None)
+    async fn version(&self, target: &TableName) -> Result<Option<u64>> {
+        self.io("version").await?;
+        let world = self.sim.world();
+        Ok(world.warehouse.tables.get(&target.to_string()).map(Table::version))
     }
 
     async fn prepare(&self, work: &Work<'_>) -> Result<()> {
-        self.takes(work.plan.mode)?;
         let luck = self.io("prepare").await?;
         claim(&mut self.sim.world().warehouse, work)?;
         Self::answered(luck, "prepare", ())
@@ -288,6 +301,7 @@ impl Loader for WarehouseLoader {
             self.delete_files(work.run).await?;
             self.drop_staging(work).await?;
         }
+        self.put_down_as_given_up(work).await?;
         self.metadata_commit(&work.plan.target.to_string()).await
     }
 
@@ -308,7 +322,7 @@ impl Loader for WarehouseLoader {
         let mut world = self.sim.world();
         let tag = world.warehouse.tag(work.run);
         if let Some(table) = world.warehouse.tables.get_mut(&work.plan.target.to_string()) {
-            table.rows.retain(|(_, t)| *t != tag);
+            table.retract(&tag);
         }
         drop(world);
         Self::answered(luck, "retract", ())
@@ -319,9 +333,7 @@ impl Loader for WarehouseLoader {
         let world = self.sim.world();
         let tag = world.warehouse.tag(run);
         let table = world.warehouse.tables.get(&target.to_string());
-        Ok(table.map_or(0, |t| {
-            t.rows.iter().filter(|(_, tag_of_row)| *tag_of_row == tag).count() as u64
-        }))
+        Ok(table.map_or(0, |t| t.rows.iter().filter(|held| held.tag == tag).count() as u64))
     }
 
     async fn clean(&self, _request: &CleanRequest<'_>) -> Result<Cleaned> {

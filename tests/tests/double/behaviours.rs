@@ -1,8 +1,8 @@
 //! The 46 behaviours of the service that a loader may get wrong, each met by two: a careless client, which falls or is refused by the
 //! double, and our loader, which stands.
 //!
-//! Where ours never asks for what would hurt it, its test shows what it asks for instead. For nineteen of them
-//! `workspace/mutants/` takes the precaution away from our own loader, which falls then. It refuses a name that no
+//! Where ours never asks for what would hurt it, its test shows what it asks for instead. Most of them have a mutant as well:
+//! our own loader without the precaution, which falls (`workspace/mutants/`, `workspace/traces.rs`). It refuses a name that no
 //! test bears any more: who renames or deletes one puts another in its place.
 
 use std::fs;
@@ -291,9 +291,30 @@ const BEHAVIOURS: [(u8, &str, &str, &str); 46] = [
     ),
 ];
 
-/// All tests of the double but this one.
-fn careless_side() -> String {
-    let folder = Path::new(ROOT).join("tests/tests/double");
+/// Its mutant lacks a rule of the protocol instead of a word: `a_copy_that_commits_late_doubles_nothing`.
+const SWITCHED_OFF: u8 = 43;
+
+/// Of which there is no mutant, and why.
+const NO_MUTANT: [(u8, &str); 5] = [
+    (
+        9,
+        "a precaution is to ask in time, and what is said and heard tells nothing of time",
+    ),
+    (10, "the same: the result is there for who asks within the hour"),
+    (
+        12,
+        "ours cancels what it gives up, and takes no answer to that for an end",
+    ),
+    (44, "ours never reads the history"),
+    (
+        45,
+        "ours deletes what no run needs; the deleting is no request to the workspace",
+    ),
+];
+
+/// All tests of a folder but this one.
+fn texts_of(folder: &str) -> String {
+    let folder = Path::new(ROOT).join(folder);
     let files = fs::read_dir(folder).expect("the folder of this test");
     let files = files.map(|entry| entry.expect("a file of this folder").path());
     let others = files.filter(|path| path.extension().is_some_and(|e| e == "rs") && !path.ends_with("behaviours.rs"));
@@ -316,11 +337,16 @@ fn is_there(place: &str) -> bool {
 fn every_behaviour_has_a_client_that_falls_and_ours_that_stands() {
     let numbers: Vec<u8> = BEHAVIOURS.iter().map(|(number, ..)| *number).collect();
     assert_eq!(numbers, (1..=46).collect::<Vec<u8>>());
-    let careless_side = careless_side();
+    let careless_side = texts_of("tests/tests/double");
+    let mutants = texts_of("tests/tests/workspace/mutants");
     let mut missing = Vec::new();
     for (number, what, careless, ours) in BEHAVIOURS {
         if !careless_side.contains(&format!("fn {careless}(")) {
             missing.push(format!("{number} ({what}): no client falls: '{careless}'"));
+        }
+        let has_mutant = mutants.contains(&format!("behaviour: {number},")) || number == SWITCHED_OFF;
+        if has_mutant == NO_MUTANT.iter().any(|(without, _)| *without == number) {
+            missing.push(format!("{number} ({what}): has it a mutant or not?"));
         }
         if !is_there(ours) {
             missing.push(format!("{number} ({what}): ours does not stand: '{ours}'"));

@@ -20,8 +20,9 @@ use lakeward::secrets::{Providers, SecretText};
 use lakeward::store::open;
 use lakeward_tests::double::{Double, TOKEN, WAREHOUSE};
 use lakeward_tests::project::AZURITE_ACCOUNT;
+use lakeward_tests::simulated::table::Held;
 use lakeward_tests::simulated::warehouse_loader::WarehouseLoader;
-use lakeward_tests::simulated::world::{Row, Sim};
+use lakeward_tests::simulated::world::Sim;
 use lakeward_tests::tables;
 use object_store::memory::InMemory;
 use object_store::path::Path;
@@ -276,16 +277,17 @@ impl Destination for Model {
     }
 
     async fn rows(&self, target: &TableName, columns: &[&str]) -> Vec<String> {
-        let cell = |column: &str, row: &Row, tag: &str| match column {
-            "id" => row.id.to_string(),
-            "version" => row.version.to_string(),
-            "ts" => row.ts.to_string(),
-            _ => tag.to_owned(),
+        let cell = |column: &str, held: &Held| match column {
+            "id" => held.row.id.to_string(),
+            "version" => held.row.version.to_string(),
+            "ts" => held.row.ts.to_string(),
+            "_lakeward_is_current" => held.is_current.to_string(),
+            _ => held.tag.clone(),
         };
         let world = self.sim.world();
         let table = world.warehouse.tables.get(&target.to_string());
-        let rows = table.into_iter().flat_map(|table| &table.rows).map(|(row, tag)| {
-            let cells: Vec<String> = columns.iter().map(|column| cell(column, row, tag)).collect();
+        let rows = table.into_iter().flat_map(|table| &table.rows).map(|held| {
+            let cells: Vec<String> = columns.iter().map(|column| cell(column, held)).collect();
             cells.join("|")
         });
         let mut rows: Vec<String> = rows.collect();

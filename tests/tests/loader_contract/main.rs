@@ -62,7 +62,7 @@ contract! {
         a_run_that_continues_refuses_a_target_that_is_gone,
         a_run_that_continues_refuses_a_target_that_forgot_its_job,
     }
-    claims [files model] {
+    claims [files] {
         a_mode_that_is_refused_leaves_no_target,
     }
     cleaning [delta databricks files] {
@@ -96,11 +96,11 @@ contract! {
         a_merge_never_goes_back_to_an_earlier_run,
         jobs_that_merge_into_one_target_change_each_others_rows,
         insert_only_adds_by_key,
+        scd2_ends_a_version_and_begins_another,
+        delete_sync_takes_away_what_was_there_and_is_gone,
     }
     keyed_modes [delta databricks] {
         a_merge_takes_the_newest_of_a_keys_rows,
-        scd2_ends_a_version_and_begins_another,
-        delete_sync_takes_away_what_was_there_and_is_gone,
         delete_sync_marks_and_unmarks,
     }
     repeating [delta databricks files model] {

@@ -127,6 +127,20 @@ pub const COPIES: &[Mutant] = &[
         fails: "rows: ",
     },
     Mutant {
+        behaviour: 32,
+        what: "takes what does not fit for nothing",
+        job: APPEND,
+        happens: Happens::Nothing,
+        mutation: says(|body| {
+            reword(
+                body,
+                "CAST(c0003 AS INT)",
+                "TRY_CAST(CAST(c0003 AS STRING) || '?' AS INT)",
+            );
+        }),
+        fails: "rows: ",
+    },
+    Mutant {
         behaviour: 33,
         what: "takes it that another COPY of its files has done all",
         job: APPEND,

@@ -60,7 +60,7 @@ impl Story {
             let (t, s) = (table(number), &place.schema);
             place
                 .run(&format!(
-                    "CREATE TABLE {{s}}.{t} (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, k integer NOT NULL, v integer NOT NULL,
+                    "CREATE TABLE {{s}}.{t} (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, k integer NOT NULL, v integer,
                         \"the day\" date NOT NULL DEFAULT '1500-03-01', at timestamptz NOT NULL DEFAULT clock_timestamp(),
                         code text NOT NULL DEFAULT 'o''k')"
                 ))

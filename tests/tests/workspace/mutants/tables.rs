@@ -1,6 +1,7 @@
 //! About tables, and what fills them beside COPY INTO.
 
 use lakeward_tests::double::switches::Atomic;
+use serde_json::json;
 
 use super::mutant::{
     APPEND, Happens, MERGE, Mutant, REPLACE, cut, hear_no_reason, hears, lose_the_answer, reword, says,
@@ -38,6 +39,21 @@ pub const TABLES: &[Mutant] = &[
                 "'mergeSchema' = 'false'",
                 "'mergeSchema' = 'false', 'force' = 'true'",
             );
+        }),
+        fails: "given up: ",
+    },
+    Mutant {
+        behaviour: 35,
+        what: "thinks that COPY INTO makes its table",
+        job: MERGE,
+        happens: Happens::Nothing,
+        mutation: says(|body| {
+            if body["statement"]
+                .as_str()
+                .is_some_and(|sql| sql.starts_with("CREATE TABLE"))
+            {
+                body["statement"] = json!("SELECT 1");
+            }
         }),
         fails: "given up: ",
     },
