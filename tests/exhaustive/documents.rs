@@ -27,6 +27,7 @@ impl World {
             sent_at: None,
             step: record.step,
             sends: record.sends,
+            is_settled: record.is_settled,
             statement: record.statement.map(|s| s.to_string()),
             outcome: record.rows.map(outcome),
         };

@@ -5,7 +5,7 @@ use lakeward::model::watermark::RunNumber;
 use lakeward::run::decide::{FinishAction, FinishCall, Pending, ReplySeen, Rule, Sealed, finish};
 
 use crate::model::{Document, Held, Manifest, Next, Record, Status, Worker, World};
-use crate::warehouse::{State, Statement};
+use crate::warehouse::{Staging, State, Statement};
 
 impl World {
     pub(crate) fn finish_step(&self, n: usize, held: &Held, call: &FinishCall, next: &mut Next) {
@@ -63,14 +63,22 @@ impl World {
             // The warehouse takes no more statements: without a bound the counts would grow for ever.
             FinishAction::Intend(_) if self.sends_of(held.run) >= self.bounds.statements => return,
             _ if !held.is_current => {
+                if action == FinishAction::StartOver {
+                    call = ready();
+                }
                 let worker = w.reread(held).map_or(Worker::Idle, |found| Worker::Finish(found, call));
                 next.push((format!("{label}: somebody else wrote"), w.with(n, worker)));
                 return;
             }
             change => {
                 let mut held = held.clone();
+                let is_new_start = change == FinishAction::StartOver;
                 w.change(&mut held.seen, change, &mut call);
                 w.write(held.run, Some(held.seen.clone()));
+                if is_new_start {
+                    w.fill(&held);
+                    call = ready();
+                }
                 next.push((label, w.with(n, Worker::Finish(held, call))));
                 return;
             }
@@ -110,7 +118,7 @@ impl World {
         let at: usize = id.parse().expect("ids are numbers");
         let statement = &self.statements[at];
         match statement.state {
-            State::Flying | State::Running(..) => None,
+            State::Flying | State::Running { .. } => None,
             State::Ok => Some(ReplySeen::Done(outcome(statement.rows))),
             State::Failed => Some(ReplySeen::SendAgain),
         }
@@ -131,7 +139,7 @@ impl World {
             FinishAction::Intend(step) => {
                 let record = record(document, step);
                 record.sends += 1;
-                record.statement = None;
+                (record.is_settled, record.statement) = (false, None);
                 if step == Step::CreateStaging {
                     document.staging = Some(match self.rules.hold(Rule::StagingNonce) {
                         true => self.next_nonce,
@@ -143,7 +151,11 @@ impl World {
                 call.reply = None;
             }
             FinishAction::RecordStatement(step, id) => record(document, step).statement = id.parse().ok(),
-            FinishAction::ForgetStatement(step) => record(document, step).statement = None,
+            FinishAction::Settle(step) => {
+                let record = record(document, step);
+                (record.is_settled, record.statement) = (true, None);
+            }
+            FinishAction::StartOver => self.start_over(document),
             FinishAction::RecordOutcome(step, outcome) => record(document, step).rows = Some(outcome.rows),
             FinishAction::Commit(last) => {
                 if let Some((step, outcome)) = last {
@@ -156,6 +168,29 @@ impl World {
     }
 }
 
+impl World {
+    /// After the set operation was shut out. Where that is the only step, its staging table comes filled.
+    fn start_over(&mut self, document: &mut Document) {
+        for record in &mut document.steps {
+            (record.statement, record.rows) = (None, None);
+            record.is_settled = record.step == Step::Apply;
+        }
+        document.staging = self.bounds.last_step_only.then_some(self.next_nonce);
+        self.next_nonce += u8::from(self.bounds.last_step_only);
+    }
+
+    fn fill(&mut self, held: &Held) {
+        if let (true, Some(nonce)) = (self.bounds.last_step_only, held.seen.staging) {
+            let sealed = held.sealed.iter().flatten();
+            self.staging.push(Staging {
+                run: held.run,
+                nonce,
+                rows: sealed.flat_map(|manifest| self.rows(*manifest)).collect(),
+            });
+        }
+    }
+}
+
 fn record(document: &mut Document, step: Step) -> &mut Record {
     let found = document.steps.iter().position(|r| r.step == step);
     let at = found.unwrap_or(document.steps.len());
@@ -163,6 +198,7 @@ fn record(document: &mut Document, step: Step) -> &mut Record {
         document.steps.push(Record {
             step,
             sends: 0,
+            is_settled: false,
             statement: None,
             rows: None,
         });

@@ -98,13 +98,26 @@ fn holds(name: &str, bounds: Bounds) {
 }
 
 fn fails_without(rule: Rule, bounds: Bounds) {
+    fails(Rules::without(rule), bounds);
+}
+
+/// Of two rules that guard the same rows one is enough.
+fn needs_one_of(one: Rule, other: Rule, bounds: Bounds) {
+    for alone in [one, other] {
+        let verdict = search(World::new(bounds, Rules::without(alone)));
+        assert!(matches!(verdict, Verdict::Holds { .. }), "without {alone:?} alone");
+    }
+    fails(Rules::without_both(one, other), bounds);
+}
+
+fn fails(rules: Rules, bounds: Bounds) {
     let began = Instant::now();
-    match search(World::new(bounds, Rules::without(rule))) {
+    match search(World::new(bounds, rules)) {
         Verdict::Holds { states } => {
-            panic!("nothing goes wrong without {rule:?} in {states} states: the rule is not tested")
+            panic!("nothing goes wrong by {rules:?} in {states} states: the rule is not tested")
         }
         Verdict::Fails { what, trace } => eprintln!(
-            "without {rule:?}: {what} after {} steps, {:.1?}\n{}",
+            "{rules:?}: {what} after {} steps, {:.1?}\n{}",
             trace.len(),
             began.elapsed(),
             trace.join("\n")
@@ -233,8 +246,13 @@ fn half_a_run_stays_without_the_retracting() {
 }
 
 #[test]
-fn a_merge_sent_twice_brings_an_old_version_back_without_the_fence_at_commit() {
-    fails_without(Rule::FenceAtCommit, bounds(WriteMode::Merge));
+fn a_merge_sent_twice_adds_a_key_twice_if_the_first_is_not_shut_out() {
+    fails_without(Rule::OneLiveSend, bounds(WriteMode::Merge));
+}
+
+#[test]
+fn a_replace_sent_twice_brings_an_old_version_back_with_neither_of_its_fences() {
+    needs_one_of(Rule::OneLiveSend, Rule::FenceAtCommit, bounds(WriteMode::Replace));
 }
 
 #[test]
@@ -243,8 +261,8 @@ fn a_merge_sent_twice_is_not_noticed_without_counted_intents() {
 }
 
 #[test]
-fn a_late_merge_finds_its_source_without_the_drop_before_the_watermark() {
-    fails_without(Rule::DropBeforeWatermark, bounds(WriteMode::Merge));
+fn a_late_replace_finds_its_source_with_neither_of_its_drops() {
+    needs_one_of(Rule::OneLiveSend, Rule::DropBeforeWatermark, bounds(WriteMode::Replace));
 }
 
 #[test]

@@ -78,6 +78,7 @@ pub(crate) enum Status {
 pub(crate) struct Record {
     pub(crate) step: Step,
     pub(crate) sends: u32,
+    pub(crate) is_settled: bool,
     pub(crate) statement: Option<usize>,
     /// Of its outcome, once it is put down.
     pub(crate) rows: Option<u64>,
@@ -192,6 +193,9 @@ impl World {
             ));
         }
         if self.bounds.mode != WriteMode::Append {
+            if self.target.len() > 1 {
+                return Err("the key stands in the target twice".to_owned());
+            }
             let found = self.target.first().map_or(0, |(v, ..)| *v);
             return match found < self.position {
                 true => Err(format!(

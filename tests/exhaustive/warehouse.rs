@@ -22,10 +22,21 @@ pub(crate) struct Statement {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum State {
     Flying,
-    /// Source resolved: rows (versions), and whether the target's metadata has changed since.
-    Running(Vec<u8>, bool),
+    Running(Begun),
     Ok,
     Failed,
+}
+
+/// What a statement has resolved when it begins.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub(crate) struct Begun {
+    /// Of its source (versions).
+    rows: Vec<u8>,
+    /// The target has the key. A MERGE that did not see it adds it, whatever others have added meanwhile: of two that touch no
+    /// row which is there, none need fail.
+    has_key: bool,
+    /// The target's metadata has changed since.
+    is_fenced: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -57,8 +68,8 @@ impl World {
                 w.statements[n].state = w.begun(statement);
                 next.push((format!("{what} begins: {:?}", w.statements[n].state), w));
             }
-            State::Running(rows, is_fenced) => {
-                w.statements[n].state = w.committed(statement, rows, *is_fenced);
+            State::Running(begun) => {
+                w.statements[n].state = w.committed(statement, begun);
                 next.push((format!("{what} commits: {:?}", w.statements[n].state), w));
             }
             State::Ok | State::Failed => {}
@@ -67,6 +78,14 @@ impl World {
 
     fn begun(&mut self, statement: &Statement) -> State {
         let (run, nonce) = (statement.run, statement.staging);
+        let has_key = !self.target.is_empty();
+        let running = |rows: Vec<u8>| {
+            State::Running(Begun {
+                rows,
+                has_key,
+                is_fenced: false,
+            })
+        };
         let staged = self.staging.iter().find(|s| s.run == run && Some(s.nonce) == nonce);
         match statement.step {
             Step::CreateStaging if staged.is_some() => State::Failed,
@@ -83,14 +102,15 @@ impl World {
             Step::Copy(_) => {
                 let gone_below = self.run(run).gone_below;
                 let file = statement.file.filter(|file| file.attempt >= gone_below);
-                file.map_or(State::Failed, |file| State::Running(self.rows(file), false))
+                file.map(|file| self.rows(file)).map_or(State::Failed, running)
             }
             // No count guard here: it is a belt, and the trace of the late CREATE must fail without it.
-            Step::Apply => staged.map_or(State::Failed, |s| State::Running(s.rows.clone(), false)),
+            Step::Apply => staged.map_or(State::Failed, |s| running(s.rows.clone())),
         }
     }
 
-    fn committed(&mut self, statement: &Statement, rows: &[u8], is_fenced: bool) -> State {
+    fn committed(&mut self, statement: &Statement, begun: &Begun) -> State {
+        let (rows, is_fenced) = (&begun.rows, begun.is_fenced);
         let run = statement.run;
         match (statement.step, self.bounds.mode) {
             (Step::Copy(slice), WriteMode::Append) => {
@@ -111,7 +131,7 @@ impl World {
                     .iter_mut()
                     .find(|s| s.run == run && Some(s.nonce) == statement.staging);
                 match found {
-                    Some(staging) => staging.rows = rows.to_vec(),
+                    Some(staging) => staging.rows.clone_from(rows),
                     None => return State::Failed,
                 }
             }
@@ -119,7 +139,10 @@ impl World {
             (Step::Apply, WriteMode::Replace) => self.target = rows.iter().map(|v| (*v, 0, run)).collect(),
             (Step::Apply, _) => {
                 if let Some(version) = rows.first() {
-                    self.target = vec![(*version, 0, run)];
+                    if begun.has_key {
+                        self.target.clear();
+                    }
+                    self.target.push((*version, 0, run));
                 }
             }
             (Step::CreateStaging, _) => {}
@@ -132,8 +155,8 @@ impl World {
         let mode = self.bounds.mode;
         for statement in &mut self.statements {
             let is_on_target = statement.step == Step::Apply || mode == WriteMode::Append;
-            if let (State::Running(_, is_fenced), true) = (&mut statement.state, is_on_target) {
-                *is_fenced = true;
+            if let (State::Running(begun), true) = (&mut statement.state, is_on_target) {
+                begun.is_fenced = true;
             }
         }
     }

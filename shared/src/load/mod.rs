@@ -202,7 +202,8 @@ pub enum Reply {
     Done(Outcome),
     /// It was accepted under this id and is not done.
     Running(String),
-    /// It ended without effect, or its fate is unknown: it may be sent again.
+    /// It ended, or never began: no send of it is under way, and it may be sent again. What nobody knows the fate of is
+    /// an error that may be tried again.
     SendAgain(String),
 }
 

@@ -356,6 +356,9 @@ pub struct StepRecord {
     /// When that right was last taken, by the sender's clock. For people; no rule reads it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sent_at: Option<DateTime<Utc>>,
+    /// No send of it can take effect any more: the newest one ended without, or all of them were shut out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_settled: bool,
     /// The statement that the newest answered send became.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub statement: Option<String>,

@@ -11,7 +11,7 @@ use crate::load::{Reply, Work};
 use crate::model::effort::Effort;
 use crate::model::manifest::StagedFile;
 use crate::model::message::{Message, Outgoing};
-use crate::model::run::{LoadStatus, Outcome, RunDocument, Step};
+use crate::model::run::{LoadRecord, LoadStatus, Outcome, RunDocument, Step};
 use crate::model::watermark::RunId;
 use crate::report::EventKind;
 use crate::state::{JobState, Lease, Versioned, Written};
@@ -183,9 +183,8 @@ impl Loading<'_> {
                 let reply = self.answered(step, reply).await?;
                 self.heard(step, &reply);
             }
-            FinishAction::ForgetStatement(step) => {
-                self.change(|load| record(load, step).statement = None).await?;
-            }
+            FinishAction::Settle(step) => self.settle(step).await?,
+            FinishAction::StartOver => self.start_over().await?,
             FinishAction::RecordStatement(step, statement) => {
                 self.change(|load| record(load, step).statement = Some(statement))
                     .await?;
@@ -232,6 +231,7 @@ impl Loading<'_> {
                 let entry = record(load, step);
                 entry.sends += 1;
                 entry.sent_at = Some(now);
+                entry.is_settled = false;
                 entry.statement = None;
                 if step == Step::CreateStaging {
                     load.staging = Some(nonce);
@@ -260,7 +260,7 @@ impl Loading<'_> {
             Ok(Reply::Running(_)) => self.spend(Duration::ZERO),
             _ => self.spend(began.elapsed()),
         }
-        let reply = reply?;
+        let reply = self.answered(step, reply).await?;
         if let Reply::Done(outcome) = &reply {
             self.tell(EventKind::StepDone {
                 step,
@@ -292,12 +292,40 @@ impl Loading<'_> {
         self.spent.busy_ms += u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     }
 
-    /// Where somebody must act first, the statement that was refused is not asked after again.
+    /// No send of a step can take effect any more, and it is not asked after again.
+    async fn settle(&mut self, step: Step) -> Result<()> {
+        let settled = |load: &mut LoadRecord| {
+            let entry = record(load, step);
+            (entry.statement, entry.is_settled) = (None, true);
+        };
+        self.change(settled).await.map(drop)
+    }
+
+    /// After the set operation was shut out: the staging table is made and filled again, under a name of its own.
+    async fn start_over(&mut self) -> Result<()> {
+        tracing::info!(run = %self.run.value.id, "nobody knows what became of the set operation: it is shut out and sent again");
+        self.change(|load| {
+            load.staging = None;
+            for entry in &mut load.steps {
+                (entry.statement, entry.outcome) = (None, None);
+                entry.is_settled = entry.step == Step::Apply;
+            }
+        })
+        .await?;
+        // Won or lost, the staging table that is named now is another one.
+        self.call = FinishCall {
+            is_prepared: true,
+            ..FinishCall::default()
+        };
+        Ok(())
+    }
+
+    /// Where somebody must act first, nothing is under way that was refused.
     async fn answered(&mut self, step: Step, reply: Result<Reply>) -> Result<Reply> {
         if let Err(e) = &reply
             && e.kind().retry() == Retry::NotBeforeSomebodyActs
         {
-            self.change(|load| record(load, step).statement = None).await?;
+            self.settle(step).await?;
         }
         reply
     }
@@ -336,7 +364,7 @@ impl Loading<'_> {
     }
 
     /// Changes the load part of `run.json` by compare-and-set. A lost one reads both documents again, the run first.
-    async fn change(&mut self, change: impl FnOnce(&mut crate::model::run::LoadRecord)) -> Result<bool> {
+    async fn change(&mut self, change: impl FnOnce(&mut LoadRecord)) -> Result<bool> {
         let mut next = self.run.value.clone();
         change(&mut next.load);
         next.load.effort += self.spent;

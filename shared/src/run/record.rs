@@ -66,6 +66,7 @@ pub(super) fn record(load: &mut LoadRecord, step: Step) -> &mut StepRecord {
             step,
             sends: 0,
             sent_at: None,
+            is_settled: false,
             statement: None,
             outcome: None,
         });

@@ -224,7 +224,7 @@ async fn count_loaded(loader: &Databricks, work: &Work<'_>) -> Result<u64> {
 fn fate(loader: &Databricks, work: &Work<'_>, step: Step, failure: Failure) -> Result<Reply> {
     let again = |failure: &Failure| Ok(Reply::SendAgain(failure.to_string()));
     let sql = match &failure.kind {
-        FailureKind::Unknown(_) | FailureKind::Ended(_) => return again(&failure),
+        FailureKind::Ended(_) | FailureKind::NotRun { .. } => return again(&failure),
         FailureKind::Sql(sql) => sql,
         _ => return Err(failure.into_error()),
     };

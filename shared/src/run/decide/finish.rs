@@ -78,8 +78,8 @@ pub enum FinishAction {
     Send(Step),
     /// Put down the statement's id, by compare-and-set.
     RecordStatement(Step, String),
-    /// Forget a statement that ended without effect, by compare-and-set, so that the step can be sent again.
-    ForgetStatement(Step),
+    /// Put down that a send ended without effect, by compare-and-set, so that the step can be sent again.
+    Settle(Step),
     /// Ask after a known statement.
     Poll(Step, String),
     /// Come back later: a statement is still running.
@@ -88,6 +88,9 @@ pub enum FinishAction {
     Retry(Step),
     /// Put down what a step did, by compare-and-set.
     RecordOutcome(Step, Outcome),
+    /// The set operation was shut out: put down that its staging table is gone and has to be made again, by
+    /// compare-and-set.
+    StartOver,
     /// Count the rows of runs abandoned lately; if there are any, take them out and say so (rule 15).
     Belt,
     /// A step took other rows than were staged: stop before it is committed.
@@ -168,9 +171,7 @@ fn load(rules: Rules, run: &RunDocument, sealed: Sealed, steps: &[Step], call: &
             ReplySeen::Running(id) if recorded.and_then(|r| r.statement.as_ref()) == Some(id) => FinishAction::Wait,
             ReplySeen::Running(id) => FinishAction::RecordStatement(step, id.clone()),
             // Asked after again, it would say the same for ever.
-            ReplySeen::SendAgain if recorded.is_some_and(|r| r.statement.is_some()) => {
-                FinishAction::ForgetStatement(step)
-            }
+            ReplySeen::SendAgain if recorded.is_some_and(|r| !r.is_settled) => FinishAction::Settle(step),
             ReplySeen::SendAgain => FinishAction::Retry(step),
         };
     }
@@ -184,11 +185,32 @@ fn load(rules: Rules, run: &RunDocument, sealed: Sealed, steps: &[Step], call: &
     if call.intent.as_ref().is_some_and(is_current) {
         return FinishAction::Send(step);
     }
+    if recorded.is_some_and(|r| needs_shutting_out(rules, run, r)) {
+        return shut_out(call);
+    }
     match recorded {
         // Never sent, or sent with an unknown fate: both are answered by a counted send (rule 6).
         Some(_) if !rules.hold(Rule::CountedIntents) => FinishAction::Send(step),
         _ => FinishAction::Intend(step),
     }
+}
+
+/// A set operation that may still be under way, and nobody knows as what: beside a second one it could add a row that the
+/// other one adds as well, because neither sees the other. A load of one step sees to that by itself.
+fn needs_shutting_out(rules: Rules, run: &RunDocument, sent: &StepRecord) -> bool {
+    let may_be_under_way = sent.sends > 0 && !sent.is_settled;
+    sent.step == Step::Apply && may_be_under_way && run.load.staging.is_some() && rules.hold(Rule::OneLiveSend)
+}
+
+/// Its source goes, so that it cannot begin any more; then the fence fails it if it has begun.
+fn shut_out(call: &FinishCall) -> FinishAction {
+    if !call.is_dropped {
+        return FinishAction::DropStaging;
+    }
+    if !call.is_fenced {
+        return FinishAction::Fence;
+    }
+    FinishAction::StartOver
 }
 
 fn commit(run: &RunDocument, sealed: Sealed, last: Option<(Step, Outcome)>, call: &FinishCall) -> FinishAction {
@@ -270,15 +292,38 @@ mod tests {
             reply: Some((pending, ReplySeen::SendAgain)),
             ..FinishCall::default()
         };
-        assert_eq!(
-            next(&run(Some("01ef")), &call),
-            FinishAction::ForgetStatement(Step::Copy(0))
-        );
-        assert_eq!(next(&run(None), &call), FinishAction::Retry(Step::Copy(0)));
+        assert_eq!(next(&run(Some("01ef")), &call), FinishAction::Settle(Step::Copy(0)));
+        assert_eq!(next(&run(None), &call), FinishAction::Settle(Step::Copy(0)));
+        let mut settled = run(None);
+        settled.load.steps[1].is_settled = true;
+        assert_eq!(next(&settled, &call), FinishAction::Retry(Step::Copy(0)));
         let later = FinishCall {
             is_prepared: true,
             ..FinishCall::default()
         };
         assert_eq!(next(&run(None), &later), FinishAction::Intend(Step::Copy(0)));
+    }
+
+    #[test]
+    fn a_set_operation_of_unknown_fate_is_shut_out_before_it_is_sent_again() {
+        let mut run = run(None);
+        run.load.steps[1].outcome = Some(Outcome {
+            rows: 1,
+            ..Outcome::default()
+        });
+        let apply = json!({"step": "apply", "sends": 1});
+        run.load.steps.push(serde_json::from_value(apply).unwrap());
+        let mut call = FinishCall {
+            is_prepared: true,
+            ..FinishCall::default()
+        };
+        assert_eq!(next(&run, &call), FinishAction::DropStaging);
+        call.is_dropped = true;
+        assert_eq!(next(&run, &call), FinishAction::Fence);
+        call.is_fenced = true;
+        assert_eq!(next(&run, &call), FinishAction::StartOver);
+        // One that is known to have ended leaves what was staged as it is.
+        run.load.steps[2].is_settled = true;
+        assert_eq!(next(&run, &call), FinishAction::Intend(Step::Apply));
     }
 }

@@ -13,6 +13,8 @@ pub enum Rule {
     SealOnce,
     /// Rule 6: each send is counted by a compare-and-set of its own.
     CountedIntents,
+    /// Rule 7: a set operation whose fate is unknown is shut out before it is sent again.
+    OneLiveSend,
     /// Rule 9: the staging table goes before the watermark moves.
     DropBeforeWatermark,
     /// Rule 9: a set operation that was sent more than once is fenced before the watermark moves.
@@ -35,23 +37,33 @@ pub enum Rule {
 /// Which rules hold. In production all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Rules {
-    off: Option<Rule>,
+    off: [Option<Rule>; 2],
 }
 
 impl Rules {
     /// All of them.
     pub const fn all() -> Self {
-        Self { off: None }
+        Self { off: [None, None] }
     }
 
     /// All but one, to see a schedule fail without it.
     #[cfg(feature = "rule-switches")]
     pub const fn without(rule: Rule) -> Self {
-        Self { off: Some(rule) }
+        Self {
+            off: [Some(rule), None],
+        }
+    }
+
+    /// All but two, each of which is enough where the other one is missing.
+    #[cfg(feature = "rule-switches")]
+    pub const fn without_both(one: Rule, other: Rule) -> Self {
+        Self {
+            off: [Some(one), Some(other)],
+        }
     }
 
     /// Whether a rule holds.
     pub fn hold(self, rule: Rule) -> bool {
-        self.off != Some(rule)
+        !self.off.contains(&Some(rule))
     }
 }
