@@ -1,5 +1,6 @@
 //! Workers that load a run.
 
+use lakeward::model::job::WriteMode;
 use lakeward::model::run::{Outcome, Step};
 use lakeward::model::watermark::RunNumber;
 use lakeward::run::decide::{FinishAction, FinishCall, Pending, ReplySeen, Rule, Sealed, finish};
@@ -71,19 +72,23 @@ impl World {
                 return;
             }
             change => {
-                let mut held = held.clone();
-                let is_new_start = change == FinishAction::StartOver;
-                w.change(&mut held.seen, change, &mut call);
-                w.write(held.run, Some(held.seen.clone()));
-                if is_new_start {
-                    w.fill(&held);
-                    call = ready();
-                }
-                next.push((label, w.with(n, Worker::Finish(held, call))));
+                next.push((label, w.changed(n, held.clone(), change, call)));
                 return;
             }
         }
         next.push((label, w.with(n, Worker::Finish(held.clone(), call))));
+    }
+
+    /// A compare-and-set that is won.
+    fn changed(mut self, n: usize, mut held: Held, change: FinishAction, mut call: FinishCall) -> Self {
+        let is_new_start = change == FinishAction::StartOver;
+        self.change(&mut held.seen, change, &mut call);
+        self.write(held.run, Some(held.seen.clone()));
+        if is_new_start {
+            self.fill(&held);
+            call = ready();
+        }
+        self.with(n, Worker::Finish(held, call))
     }
 
     /// Sends a statement, unless the warehouse takes no more.
@@ -120,8 +125,15 @@ impl World {
         match statement.state {
             State::Flying | State::Running { .. } => None,
             State::Ok => Some(ReplySeen::Done(outcome(statement.rows))),
+            State::Failed if self.is_without_staging(statement) => Some(ReplySeen::StagingGone),
             State::Failed => Some(ReplySeen::SendAgain),
         }
+    }
+
+    fn is_without_staging(&self, statement: &Statement) -> bool {
+        let is_from_it = statement.step == Step::Apply || self.bounds.mode != WriteMode::Append;
+        let is_its = |s: &Staging| s.run == statement.run && Some(s.nonce) == statement.staging;
+        is_from_it && statement.step != Step::CreateStaging && !self.staging.iter().any(is_its)
     }
 
     fn rows_sealed(&self, held: &Held) -> u64 {

@@ -346,6 +346,7 @@ pub fn run(subject: Subject, seed: u64, rules: Rules) -> Result<Figures, String>
             overlap_fails: world.rng.random_bool(0.5),
             ledger_first: world.rng.random_bool(0.5),
             fence_is_blind: false,
+            adds_blindly: world.rng.random_bool(0.5),
         };
         // A run ledger stands for itself: half of those that have one have no fence.
         world.warehouse.has_run_ledger = mode == WriteMode::Append && world.rng.random_bool(0.5);

@@ -52,23 +52,50 @@ fn a_copy_that_began_before_its_run_was_abandoned_never_doubles_a_row() {
     });
 }
 
+/// The answers to both are lost, and both run.
+fn two_merges(s: &mut Setup) -> Result<(), String> {
+    s.sim.world().warehouse.whims.adds_blindly = true;
+    s.write(1, 1);
+    let run = s.stage("orders");
+    let first = s.send_and_die(&run, "apply", Pace::Begins);
+    let second = s.send_and_die(&run, "apply", Pace::Begins);
+    s.commit_statement(first);
+    s.commit_statement(second);
+    s.come_to_rest()?;
+    s.compare()
+}
+
+#[test]
+fn a_merge_sent_twice_never_adds_a_key_twice() {
+    for mode in [WriteMode::Merge, WriteMode::InsertOnly, WriteMode::Scd2] {
+        needs(Rule::OneLiveSend, mode, two_merges);
+    }
+}
+
+/// The answer to the first one is lost. It begins when the run is committed, and ends behind the next run.
+fn a_late_merge(s: &mut Setup) -> Result<(), String> {
+    s.write(1, 1);
+    let run = s.stage("orders");
+    let sent = s.send_and_die(&run, "apply", Pace::Flies);
+    s.finish(&run);
+    assert!(s.executor.step_until("drop"));
+    s.begin_statement(sent);
+    s.run_on();
+    s.write(1, 2);
+    s.load("orders");
+    s.commit_statement(sent);
+    s.compare()
+}
+
 #[test]
 fn a_merge_sent_twice_never_brings_an_older_version_back() {
     for mode in [WriteMode::Merge, WriteMode::Scd2] {
-        needs(Rule::FenceAtCommit, mode, |s| {
-            s.write(1, 1);
-            let run = s.stage("orders");
-            // The answer is lost: nobody knows that the first MERGE is on its way.
-            let sent = s.send_and_die(&run, "apply", Pace::Flies);
-            s.finish(&run);
-            assert!(s.executor.step_until("drop"));
-            s.begin_statement(sent);
-            s.run_on();
-            s.write(1, 2);
-            s.load("orders");
-            s.commit_statement(sent);
-            s.compare()
-        });
+        for rule in [Rule::OneLiveSend, Rule::FenceAtCommit] {
+            play(Rules::without(rule), mode, a_late_merge).unwrap_or_else(|why| panic!("without {rule:?}: {why}"));
+        }
+        let without = Rules::without_both(Rule::OneLiveSend, Rule::FenceAtCommit);
+        play(without, mode, a_late_merge).expect_err("the schedule must fail with neither");
+        holds(mode, a_late_merge);
     }
 }
 

@@ -205,6 +205,8 @@ pub enum Reply {
     /// It ended, or never began: no send of it is under way, and it may be sent again. What nobody knows the fate of is
     /// an error that may be tried again.
     SendAgain(String),
+    /// It did nothing, because the run's staging table is not there: that has to be made again first.
+    StagingGone(String),
 }
 
 /// What a user must say before a column of the target becomes wider in place.

@@ -6,22 +6,24 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::error::{Error, ErrorKind, Result, Retry};
+use crate::error::{Error, ErrorKind, Result};
 use crate::load::{Reply, Work};
 use crate::model::effort::Effort;
+use crate::model::job::WriteMode;
 use crate::model::manifest::StagedFile;
 use crate::model::message::{Message, Outgoing};
-use crate::model::run::{LoadRecord, LoadStatus, Outcome, RunDocument, Step};
+use crate::model::run::{Claim, LoadRecord, LoadStatus, Outcome, RunDocument, RunPlan, Step};
 use crate::model::watermark::RunId;
 use crate::report::EventKind;
 use crate::state::{JobState, Lease, Versioned, Written};
 
 use super::Services;
-use super::decide::{FinishAction, FinishCall, Pending, ReplySeen, Rule, finish as decide};
+use super::decide::{FinishAction, FinishCall, finish as decide};
 use super::lease;
 use super::record::record;
 use super::staged::Staged;
 
+mod sends;
 mod tail;
 
 /// Between two looks at a statement lies half the time that it has run, within these: a short one is not waited for, a
@@ -80,6 +82,15 @@ struct Loading<'a> {
 
 impl Loading<'_> {
     async fn drive(mut self) -> Result<Vec<Outgoing>> {
+        let ended = self.steps_on().await;
+        // What a call took is paid for, however it ends; whoever lost the document to another call says nothing of it.
+        if !self.spent.is_nothing() && self.run.value.load.status == LoadStatus::Open {
+            let _ = self.change(|_| ()).await;
+        }
+        ended
+    }
+
+    async fn steps_on(&mut self) -> Result<Vec<Outgoing>> {
         let id = self.run.value.id.clone();
         let doing = |e: Error| e.while_doing(format!("cannot load run {id}"));
         // A load has a few actions a step; more turns mean that others keep changing the documents.
@@ -168,7 +179,9 @@ impl Loading<'_> {
         let began = Instant::now();
         match action {
             FinishAction::Prepare => {
-                let prepared = loader.prepare(&self.work()).await;
+                let plan = self.plan_for_a_target_that_holds_some();
+                let plan = plan.as_ref().unwrap_or(&self.run.value.plan);
+                let prepared = loader.prepare(&Work { plan, ..self.work() }).await;
                 self.spend(began.elapsed());
                 prepared.map_err(cannot_be_prepared)?;
                 self.call.is_prepared = true;
@@ -219,126 +232,15 @@ impl Loading<'_> {
         Ok(())
     }
 
-    /// Takes the right to send a step once. A CREATE gets a staging name that no other CREATE will ever use (rule 3).
-    async fn intend(&mut self, step: Step) -> Result<()> {
-        let nonce = match self.services.rules.hold(Rule::StagingNonce) {
-            true => self.services.ids.short(),
-            false => "same".to_owned(),
-        };
-        let now = self.services.clock.now();
-        let won = self
-            .change(|load| {
-                let entry = record(load, step);
-                entry.sends += 1;
-                entry.sent_at = Some(now);
-                entry.is_settled = false;
-                entry.statement = None;
-                if step == Step::CreateStaging {
-                    load.staging = Some(nonce);
-                }
-            })
-            .await?;
-        if won {
-            self.call.intent = Some(Pending {
-                step,
-                staging: self.run.value.load.staging.clone(),
-            });
-            self.call.reply = None;
-        }
-        Ok(())
-    }
-
-    async fn send(&mut self, step: Step) -> Result<()> {
-        // Used up before it is used: an error below leaves an unknown fate, and the next send counts itself again.
-        self.call.intent = None;
-        let sends = record(&mut self.run.value.load, step).sends;
-        self.tell(EventKind::StepSent { step, sends });
-        let began = Instant::now();
-        let reply = self.services.loader.send(&self.work(), step).await;
-        match &reply {
-            // What runs on is asked after, and counted when it has ended.
-            Ok(Reply::Running(_)) => self.spend(Duration::ZERO),
-            _ => self.spend(began.elapsed()),
-        }
-        let reply = self.answered(step, reply).await?;
-        if let Reply::Done(outcome) = &reply {
-            self.tell(EventKind::StepDone {
-                step,
-                outcome: *outcome,
-                duration_ms: millis(began),
-            });
-        }
-        self.heard(step, &reply);
-        Ok(())
-    }
-
-    /// Puts down what the statements of this call took. A loader that sends none is not billed by time.
-    fn spend(&mut self, took: Duration) {
-        let statements = self.services.loader.take_statements(&self.run.value.id);
-        if statements > 0 || took.is_zero() {
-            self.spent += Effort {
-                statements,
-                busy_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
-            };
-        }
-    }
-
-    /// A statement has ended that was sent by this or another call.
-    fn spend_on(&mut self, step: Step) {
-        self.spend(Duration::ZERO);
-        let sent_at = record(&mut self.run.value.load, step).sent_at;
-        let took = sent_at.map(|sent| self.services.clock.now().signed_duration_since(sent));
-        let took = took.and_then(|took| took.to_std().ok()).unwrap_or_default();
-        self.spent.busy_ms += u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-    }
-
-    /// No send of a step can take effect any more, and it is not asked after again.
-    async fn settle(&mut self, step: Step) -> Result<()> {
-        let settled = |load: &mut LoadRecord| {
-            let entry = record(load, step);
-            (entry.statement, entry.is_settled) = (None, true);
-        };
-        self.change(settled).await.map(drop)
-    }
-
-    /// After the set operation was shut out: the staging table is made and filled again, under a name of its own.
-    async fn start_over(&mut self) -> Result<()> {
-        tracing::info!(run = %self.run.value.id, "nobody knows what became of the set operation: it is shut out and sent again");
-        self.change(|load| {
-            load.staging = None;
-            for entry in &mut load.steps {
-                (entry.statement, entry.outcome) = (None, None);
-                entry.is_settled = entry.step == Step::Apply;
-            }
+    /// An append whose first COPYs are in goes on with the target that has them: dropped in between and made again, it would
+    /// hold the last ones and nothing else.
+    fn plan_for_a_target_that_holds_some(&self) -> Option<RunPlan> {
+        let run = &self.run.value;
+        let holds_some = run.plan.mode == WriteMode::Append && run.load.steps.iter().any(|r| r.outcome.is_some());
+        holds_some.then(|| RunPlan {
+            claim: Claim::Continue,
+            ..run.plan.clone()
         })
-        .await?;
-        // Won or lost, the staging table that is named now is another one.
-        self.call = FinishCall {
-            is_prepared: true,
-            ..FinishCall::default()
-        };
-        Ok(())
-    }
-
-    /// Where somebody must act first, nothing is under way that was refused.
-    async fn answered(&mut self, step: Step, reply: Result<Reply>) -> Result<Reply> {
-        if let Err(e) = &reply
-            && e.kind().retry() == Retry::NotBeforeSomebodyActs
-        {
-            self.settle(step).await?;
-        }
-        reply
-    }
-
-    fn heard(&mut self, step: Step, reply: &Reply) {
-        if let Reply::SendAgain(why) = reply {
-            tracing::debug!(run = %self.run.value.id, %step, "ended without effect: {why}");
-        }
-        let pending = Pending {
-            step,
-            staging: self.run.value.load.staging.clone(),
-        };
-        self.call.reply = Some((pending, ReplySeen::from(reply)));
     }
 
     async fn commit(&mut self, last: Option<(Step, Outcome)>) -> Result<()> {

@@ -38,6 +38,9 @@ pub struct Switches {
     pub copy_takes_identifier: bool,
     /// Of the model: whether a metadata commit fails the writes that are open. The day-one question.
     pub metadata_commit_fails_open_writes: bool,
+    /// Of the model: whether a MERGE or an OVERWRITE that stands before its commit fails if others wrote meanwhile. Delta
+    /// compares whole tables; with row-level concurrency some pairs pass, and a late one looks at what is there then.
+    pub writes_conflict: bool,
     /// Which privilege SET TBLPROPERTIES needs.
     pub properties_privilege: &'static str,
     /// Which of two COPY INTO that share a file fails.
@@ -152,6 +155,7 @@ impl Default for Switches {
             adjacent_literals: Adjacent::Concatenate,
             copy_takes_identifier: false,
             metadata_commit_fails_open_writes: true,
+            writes_conflict: true,
             properties_privilege: "MODIFY",
             copy_overlap: Overlap::SecondCommitFails,
             history_lag: Some(Duration::from_secs(10)),

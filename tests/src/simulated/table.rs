@@ -1,7 +1,8 @@
 //! A table of the model warehouse, and what each mode's statement makes of it when it commits.
 //!
-//! What a set operation reads of its own target it reads at its commit: that two which touch one row do not both take
-//! effect on what was before is Delta's own doing. It refuses nothing: whether a statement may commit is `warehouse`'s.
+//! What a set operation reads of its own target it reads at its commit, but for the keys that it did not see when it
+//! began (`Keyed::seen`): that two which touch one row do not both take effect on what was before is Delta's own doing.
+//! It refuses nothing: whether a statement may commit is `warehouse`'s.
 
 use std::collections::BTreeSet;
 
@@ -47,11 +48,17 @@ pub struct Keyed<'a> {
     pub run: &'a str,
     /// Rows of later runs stay as they are (rule 15).
     pub has_belt: bool,
+    /// Keys that were there when it began; `None` for one that looks when it commits.
+    pub seen: Option<&'a BTreeSet<i64>>,
 }
 
 impl Keyed<'_> {
     fn spares(&self, held: &Held) -> bool {
         self.has_belt && is_later_run(&held.tag, self.run)
+    }
+
+    fn sees(&self, id: i64) -> bool {
+        self.seen.is_none_or(|seen| seen.contains(&id))
     }
 }
 
@@ -75,6 +82,10 @@ impl Table {
     fn as_of(&self, version: u64) -> &[Held] {
         let at = usize::try_from(version).expect("a small number");
         self.history.get(at).unwrap_or(&self.rows)
+    }
+
+    pub fn keys(&self) -> BTreeSet<i64> {
+        self.rows.iter().map(|held| held.row.id).collect()
     }
 
     fn add(&mut self, rows: Vec<Row>, run: &str) {
@@ -108,7 +119,8 @@ impl Table {
         self.commit();
         let (mut inserted, mut updated) = (0, 0);
         for row in rows {
-            match self.rows.iter_mut().find(|held| held.row.id == row.id) {
+            let its = |held: &&mut Held| held.row.id == row.id && by.sees(row.id);
+            match self.rows.iter_mut().find(its) {
                 None => {
                     self.rows.push(Held::new(row, by.run));
                     inserted += 1;
@@ -135,11 +147,8 @@ impl Table {
             }
         }
         for row in rows {
-            let current = self
-                .rows
-                .iter_mut()
-                .find(|held| held.is_current && held.row.id == row.id);
-            match current {
+            let its = |held: &&mut Held| held.is_current && held.row.id == row.id && by.sees(row.id);
+            match self.rows.iter_mut().find(its) {
                 Some(held) if held.row == row || by.spares(held) => continue,
                 Some(held) => {
                     held.is_current = false;

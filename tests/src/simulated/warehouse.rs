@@ -52,6 +52,9 @@ pub struct Whims {
     pub ledger_first: bool,
     /// A metadata commit fails nobody: the day-one question, answered badly.
     pub fence_is_blind: bool,
+    /// A MERGE adds what it did not see when it began, whatever others have added meanwhile: of two that touch no row which
+    /// is there, none need fail (row-level concurrency).
+    pub adds_blindly: bool,
 }
 
 /// What becomes of a write that could commit.
@@ -115,6 +118,8 @@ pub enum StatementState {
     Running {
         rows: Vec<Row>,
         metadata: u64,
+        /// Keys of the target when it began.
+        seen: BTreeSet<i64>,
     },
     Ok(Outcome),
     Failed(&'static str),
@@ -164,6 +169,8 @@ impl Warehouse {
             return;
         }
         let metadata = |table: &str| self.tables.get(table).map(|t| t.metadata);
+        let target = self.tables.get(&statement.target);
+        let seen = || target.map(Table::keys).unwrap_or_default();
         let state = match &statement.what {
             What::Create { name } => match self.tables.contains_key(name) {
                 true => StatementState::Failed("table exists"),
@@ -190,6 +197,7 @@ impl Warehouse {
                     (Some(rows), Some(metadata)) => StatementState::Running {
                         rows: rows.concat(),
                         metadata,
+                        seen: seen(),
                     },
                     (None, _) => StatementState::Failed("file not found"),
                     (_, None) => StatementState::Failed("table not found"),
@@ -202,6 +210,7 @@ impl Warehouse {
                 (Some(table), Some(metadata)) => StatementState::Running {
                     rows: table.rows.iter().map(|held| held.row).collect(),
                     metadata,
+                    seen: seen(),
                 },
                 _ => StatementState::Failed("table not found"),
             },
@@ -212,14 +221,18 @@ impl Warehouse {
     /// Commits what runs, unless the metadata changed since it began.
     pub fn commit(&mut self, at: usize, verdict: Verdict) {
         let statement = self.statements[at].clone();
-        let StatementState::Running { rows, metadata } = statement.state.clone() else {
+        let StatementState::Running { rows, metadata, seen } = statement.state.clone() else {
             return;
         };
         let name = match &statement.what {
             What::Copy { table, .. } => table.clone(),
             _ => statement.target.clone(),
         };
-        let has_belt = self.has_merge_belt;
+        let keyed = Keyed {
+            run: &statement.run,
+            has_belt: self.has_merge_belt,
+            seen: self.whims.adds_blindly.then_some(&seen),
+        };
         let is_fenced = !self.whims.fence_is_blind;
         let is_given_up =
             self.has_run_ledger && statement.mode == WriteMode::Append && self.given_up.contains(&statement.run);
@@ -233,7 +246,7 @@ impl Warehouse {
             Some(_) if is_given_up => StatementState::Failed("run ledger"),
             Some(_) if verdict == Verdict::Conflicts => StatementState::Failed("concurrent write"),
             Some(table) if self.whims.overlap_fails && overlaps(table) => StatementState::Failed("duplicated files"),
-            Some(table) => StatementState::Ok(write(table, &statement, rows, has_belt)),
+            Some(table) => StatementState::Ok(write(table, &statement, rows, &keyed)),
         };
         self.statements[at].state = match verdict {
             Verdict::IsToldFailed => StatementState::Failed("concurrent write"),
@@ -243,9 +256,8 @@ impl Warehouse {
 }
 
 /// What a statement does to its table.
-fn write(table: &mut Table, statement: &Statement, rows: Vec<Row>, has_belt: bool) -> Outcome {
-    let run = statement.run.as_str();
-    let keyed = Keyed { run, has_belt };
+fn write(table: &mut Table, statement: &Statement, rows: Vec<Row>, keyed: &Keyed<'_>) -> Outcome {
+    let run = keyed.run;
     let (before, window, is_whole) = match &statement.what {
         What::Create { .. } => return Outcome::default(),
         What::Copy { files, .. } => return table.copy(files, rows, run),
@@ -260,9 +272,9 @@ fn write(table: &mut Table, statement: &Statement, rows: Vec<Row>, has_belt: boo
         WriteMode::Append => unreachable!("an append has nothing but COPY INTO"),
         WriteMode::Replace => table.replace(rows, run, |_| true),
         WriteMode::ReplaceRange => table.replace(rows, run, |row| window.contains(&row.ts)),
-        WriteMode::Merge => table.merge(rows, &keyed, true),
-        WriteMode::InsertOnly => table.merge(rows, &keyed, false),
-        WriteMode::Scd2 => table.versions(rows, &keyed, is_whole),
+        WriteMode::Merge => table.merge(rows, keyed, true),
+        WriteMode::InsertOnly => table.merge(rows, keyed, false),
+        WriteMode::Scd2 => table.versions(rows, keyed, is_whole),
         WriteMode::DeleteSync => table.sync(&rows, before),
     }
 }

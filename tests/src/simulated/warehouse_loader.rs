@@ -104,6 +104,11 @@ impl WarehouseLoader {
             (StatementState::Failed("run ledger"), _) => {
                 Err(Error::new(ErrorKind::WarehouseRejected, "cannot copy: the run was given up").run_is_lost())
             }
+            (StatementState::Failed(why), What::Copy { table, .. } | What::Apply { staging: table, .. })
+                if *table != statement.target && !world.warehouse.tables.contains_key(table) =>
+            {
+                Ok(Reply::StagingGone((*why).to_owned()))
+            }
             (StatementState::Failed(why), _) => Ok(Reply::SendAgain((*why).to_owned())),
             (StatementState::Ok(outcome), What::Copy { table, files, expected }) if outcome.rows != *expected => {
                 let is_there = world

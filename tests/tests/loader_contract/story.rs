@@ -7,7 +7,7 @@ use std::time::Duration;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use chrono::{DateTime, Utc};
 use futures::StreamExt;
-use lakeward::error::{Error, Fate, Result, Retry};
+use lakeward::error::{Error, ErrorKind, Fate, Result, Retry};
 use lakeward::load::{CleanRequest, Cleaned, Loader, Reply, Work};
 use lakeward::model::batch::{BatchStream, ReadEvent};
 use lakeward::model::fixture;
@@ -267,6 +267,7 @@ impl<'a> Story<'a> {
             match reply {
                 Reply::Done(outcome) => return Ok(Some(outcome)),
                 Reply::SendAgain(_) => return Ok(None),
+                Reply::StagingGone(why) => return Err(Error::new(ErrorKind::WarehouseRejected, why)),
                 Reply::Running(id) => {
                     tokio::time::sleep(PAUSE).await;
                     reply = self.loader().observe(&run.work(), step, &id).await?;

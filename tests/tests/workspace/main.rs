@@ -11,6 +11,8 @@ mod identity;
 mod losses;
 mod mutants;
 mod refusals;
+mod schedules;
 mod signatures;
 mod staging;
+mod story;
 mod traces;

@@ -8,102 +8,13 @@ use std::time::Duration;
 
 use chrono::Utc;
 use lakeward::model::job::JobName;
-use lakeward::model::message::Message;
 use lakeward::model::table::TableName;
-use lakeward::model::watermark::RunId;
 use lakeward::run::decide::{Rule, Rules};
-use lakeward_tests::both_sides::{assert_same, source_rows, target_rows};
-use lakeward_tests::double::Double;
-use lakeward_tests::double::faults::{Hold, Misbehaviour, On, Point};
-use lakeward_tests::double::statement::State;
-use lakeward_tests::in_process::{InProcess, plan};
-use lakeward_tests::postgres::Place;
-use lakeward_tests::project::Project;
+use lakeward_tests::both_sides::target_rows;
+use lakeward_tests::double::faults::Point;
+use lakeward_tests::in_process::plan;
 
-const TABLE: &str = "CREATE TABLE {s}.t (id integer PRIMARY KEY, what text NOT NULL, at timestamptz NOT NULL DEFAULT clock_timestamp());
-    INSERT INTO {s}.t SELECT n, 'first' FROM generate_series(1, 20) n";
-
-struct Story {
-    place: Place,
-    project: Project,
-    host: InProcess,
-}
-
-impl Story {
-    async fn begin(name: &str, write: &str, rules: Rules) -> Self {
-        Self::begin_with("", name, write, rules).await
-    }
-
-    async fn begin_with(destination: &str, name: &str, write: &str, rules: Rules) -> Self {
-        let place = Place::new(name).await;
-        place.run(TABLE).await;
-        let project = Project::in_workspace(&place.server, Double::with_spark().await).await;
-        let jobs = format!(
-            "[[jobs]]\nname = \"t\"\ntable = \"{}.t\"\n{write}\ntarget = \"raw.t\"\n",
-            place.schema
-        );
-        project.configure_with(destination, "", &jobs);
-        let host = InProcess::of(&project, rules).await;
-        Self { place, project, host }
-    }
-
-    fn double(&self) -> &Double {
-        self.project.workspace().expect("it loads into one")
-    }
-
-    /// The next such statement is accepted, its answer is lost, and it stands still at a point of its life.
-    fn lose(&self, part: &str, point: Point) -> Hold {
-        self.double()
-            .faults()
-            .http(On::Submit, part, 1, Misbehaviour::AcceptThenDrop);
-        self.double().faults().hold(part, point, 1)
-    }
-
-    /// The run's statement is sent and stands before its commit, nobody knows of it, and the run is given up.
-    async fn give_up(&self, part: &str, run: RunId) -> Hold {
-        self.give_up_at(Point::Commit, part, run).await
-    }
-
-    /// The same where it stands elsewhere.
-    async fn give_up_at(&self, point: Point, part: &str, run: RunId) -> Hold {
-        let mut hold = self.lose(part, point);
-        while self.host.handle(finish(&run)).await.is_ok() {}
-        hold.reached().await;
-        let reason = "a user said so".to_owned();
-        self.host.run_on(Message::Abandon { run, reason }).await;
-        hold
-    }
-
-    /// Ends the statement that was held; how, and in whose words.
-    async fn let_go(&self, part: &str, hold: Hold) -> String {
-        let held = self.double().statements();
-        let held = held.iter().find(|s| s.request.sql.contains(part)).expect("it was sent");
-        hold.release();
-        held.ended().await;
-        match held.state() {
-            State::Failed(error) => error.class,
-            other => other.word().to_owned(),
-        }
-    }
-
-    async fn is_right(&self) -> bool {
-        let source = source_rows(&self.place, "SELECT id::text, what FROM {s}.t").await;
-        target_rows(&self.project, "raw.t", &["id", "what"]).await == source
-    }
-
-    async fn must_be_right(&self) {
-        let source = source_rows(&self.place, "SELECT id::text, what FROM {s}.t").await;
-        assert_same(
-            "raw.t",
-            &target_rows(&self.project, "raw.t", &["id", "what"]).await,
-            &source,
-        );
-    }
-}
-
-fn finish(run: &RunId) -> Message {
-    Message::Finish { run: run.clone() }
-}
+use crate::story::{Story, finish};
 
 /// A COPY has read its files and stands before its commit; its run is given up, and the next one reads the same window.
 async fn late_copy(name: &str, rules: Rules) -> (Story, String) {
@@ -180,30 +91,32 @@ async fn a_transaction_that_commits_late_finds_its_run_given_up() {
     assert_eq!(story.double().column(states).await, ["given up", "loaded"]);
 }
 
-/// A set operation was sent twice; the first one commits after the run ended and the next one brought newer rows.
-async fn late_set_operation(name: &str, write: &str, statement: &str) {
-    let story = Story::begin(name, write, Rules::all()).await;
+/// A set operation was sent twice; the first one comes to its commit after the run ended and the next one brought newer
+/// rows. How it ended.
+async fn late_set_operation(story: &Story, statement: &str) -> String {
     let run = story.host.stage("t").await;
     let mut hold = story.lose(statement, Point::Commit);
     while story.host.handle(finish(&run)).await.is_ok() {}
     hold.reached().await;
     story.host.run_on(finish(&run)).await;
-    story
-        .place
-        .run("UPDATE {s}.t SET what = 'second', at = clock_timestamp() WHERE id < 10")
-        .await;
+    let newer = "UPDATE {s}.t SET what = 'second', at = clock_timestamp() WHERE id < 10";
+    story.place.run(newer).await;
     story.host.run_on(plan("t")).await;
     story.must_be_right().await;
-    let ended = story.let_go(statement, hold).await;
-    // Of all that happened meanwhile Delta names the first: the second send. The fence came after it.
-    assert_eq!(ended, "DELTA_CONCURRENT_APPEND.WITHOUT_HINT");
+    story.let_go(statement, hold).await
+}
+
+/// The fence came before the second send: of all that happened meanwhile Delta names it first.
+async fn is_fenced(name: &str, write: &str, statement: &str) {
+    let story = Story::begin(name, write, Rules::all()).await;
+    assert_eq!(late_set_operation(&story, statement).await, "DELTA_METADATA_CHANGED");
     story.must_be_right().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs LAKEWARD_TEST_POSTGRES_URL, LAKEWARD_TEST_AZURITE_URL and LAKEWARD_TEST_SPARK_URL: make test"]
 async fn a_merge_that_commits_late_brings_nothing_old_back() {
-    late_set_operation("late_merge", "cursor = \"at\"", "MERGE INTO").await;
+    is_fenced("late_merge", "cursor = \"at\"", "MERGE INTO").await;
 }
 
 /// Neither fence nor drop stand in its way: somebody brought its staging table back. What is newer stays all the same,
@@ -243,7 +156,33 @@ async fn a_merge_that_finds_its_staging_table_again_takes_nothing_newer_back() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs LAKEWARD_TEST_POSTGRES_URL, LAKEWARD_TEST_AZURITE_URL and LAKEWARD_TEST_SPARK_URL: make test"]
 async fn an_overwrite_that_commits_late_brings_nothing_old_back() {
-    late_set_operation("late_overwrite", "write = \"replace\"", "INSERT OVERWRITE").await;
+    is_fenced("late_overwrite", "write = \"replace\"", "INSERT OVERWRITE").await;
+}
+
+/// Where nothing conflicts either fence stops it, the one before the second send and the one before the watermark moves.
+/// With neither it brings back what is old.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs LAKEWARD_TEST_POSTGRES_URL, LAKEWARD_TEST_AZURITE_URL and LAKEWARD_TEST_SPARK_URL: make test"]
+async fn an_overwrite_that_conflicts_with_nobody_needs_a_fence() {
+    let neither = Rules::without_both(Rule::OneLiveSend, Rule::FenceAtCommit);
+    for (name, rules, expected) in [
+        (
+            "late_one_send",
+            Rules::without(Rule::FenceAtCommit),
+            "DELTA_METADATA_CHANGED",
+        ),
+        (
+            "late_one_fence",
+            Rules::without(Rule::OneLiveSend),
+            "DELTA_METADATA_CHANGED",
+        ),
+        ("late_no_fence", neither, "SUCCEEDED"),
+    ] {
+        let story = Story::begin(name, "write = \"replace\"", rules).await;
+        story.double().switch(|switches| switches.writes_conflict = false);
+        assert_eq!(late_set_operation(&story, "INSERT OVERWRITE").await, expected, "{name}");
+        assert_eq!(story.is_right().await, rules != neither, "{name}");
+    }
 }
 
 /// Its staging table is gone and the fence stands. The target's other runs do not wait for the lease of the dead one.
@@ -261,26 +200,32 @@ async fn a_merge_that_was_given_up_is_refused_when_it_comes() {
     story.must_be_right().await;
 }
 
-/// Two CREATEs of a staging table were sent; the first one runs when the run has long ended.
+/// Two CREATEs of a staging table were sent, and two OVERWRITEs; the first ones run when the run has long ended.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs LAKEWARD_TEST_POSTGRES_URL, LAKEWARD_TEST_AZURITE_URL and LAKEWARD_TEST_SPARK_URL: make test"]
 async fn a_create_that_runs_late_makes_a_table_that_nobody_uses() {
     let story = Story::begin("late_create", "write = \"replace\"", Rules::all()).await;
-    let staging = "`_lakeward_t_";
+    let (create, overwrite) = ("CREATE TABLE `main`.`raw`.`_lakeward_t_", "INSERT OVERWRITE");
     let run = story.host.stage("t").await;
-    let mut hold = story.lose("CREATE TABLE `main`.`raw`.`_lakeward_t_", Point::Begin);
+    let mut created = story.lose(create, Point::Begin);
     while story.host.handle(finish(&run)).await.is_ok() {}
-    hold.reached().await;
+    created.reached().await;
+    let mut overwritten = story.lose(overwrite, Point::Begin);
+    while story.host.handle(finish(&run)).await.is_ok() {}
+    overwritten.reached().await;
     story.host.run_on(finish(&run)).await;
     story.must_be_right().await;
-    let ended = story.let_go("CREATE TABLE `main`.`raw`.`_lakeward_t_", hold).await;
-    assert_eq!(ended, "SUCCEEDED", "nothing forbids it");
+    assert_eq!(story.let_go(create, created).await, "SUCCEEDED", "nothing forbids it");
+    let ended = story.let_go(overwrite, overwritten).await;
+    assert_eq!(ended, "TABLE_OR_VIEW_NOT_FOUND", "its own is gone");
     story.must_be_right().await;
-    let creates = story.double().statements();
-    let creates = creates
-        .iter()
-        .filter(|s| s.request.sql.starts_with("CREATE TABLE") && s.request.sql.contains(staging));
-    assert_eq!(creates.count(), 2);
+    let sent = story.double().statements();
+    let creates = sent.iter().filter(|s| s.request.sql.starts_with(create));
+    assert_eq!(
+        creates.count(),
+        3,
+        "the late one, its successor, and that of the second OVERWRITE"
+    );
     // The next run has a name of its own, and cleaning takes the leftover away.
     story.place.run("DELETE FROM {s}.t WHERE id > 15").await;
     story.host.run_on(plan("t")).await;

@@ -79,7 +79,7 @@ fn shown(job: &Job, seen: &Seen) -> String {
     }
     lines.extend(preview.notes.iter().map(|note| format!("  note: {note}")));
     if !seen.statements.is_empty() {
-        lines.push("  sends    (file names, the nonce and row counts are known when the rows are staged)".to_owned());
+        lines.push("  sends    (file names, the nonce, row counts and the least and greatest key of a MERGE are known when the rows are staged; a thousand files a COPY)".to_owned());
     }
     for statement in &seen.statements {
         lines.extend(statement.lines().map(|line| format!("    {line}")));

@@ -12,15 +12,16 @@ use arrow::datatypes::{DataType, Field, Schema};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use object_store::ObjectStoreExt as _;
+use object_store::path::Path;
 use parquet::arrow::ArrowWriter;
 
 use super::Databricks;
-use super::client::{Failure, Rows, Statement};
+use super::client::{Failure, Rows, SqlVerdict, Statement};
 use super::describe::look;
 use super::place::{check_folder, check_table};
 use super::render::ledger::CATALOG_MANAGED;
 use super::render::quote::{Object, literal};
-use super::render::{drop_table, fence};
+use super::render::{count, drop_table, fence};
 use crate::error::{Error, ErrorKind, OrError as _, Result};
 use crate::model::check::{CheckLine, Verdict};
 use crate::model::table::TableName;
@@ -33,13 +34,17 @@ const FILE: &str = "one.parquet";
 
 /// All lines.
 pub(super) async fn check(loader: &Databricks, targets: &[TableName]) -> Vec<CheckLine> {
-    let who = who(loader).await;
-    let is_reached = who.is_ok();
-    let mut lines = vec![line("databricks: token and warehouse".into(), who)];
-    if !is_reached {
+    let mut lines = match who(loader).await {
         // Every other line would say the same.
-        return lines;
-    }
+        Err(e) => return vec![line("databricks: token and warehouse".into(), Err(e))],
+        Ok((user, clock)) => vec![
+            line(
+                "databricks: token and warehouse".into(),
+                Ok(Verdict::Good(format!("as {user}"))),
+            ),
+            line("databricks: clock".into(), Ok(clock)),
+        ],
+    };
     let mut places = BTreeSet::new();
     for target in targets {
         let found = table(loader, target).await;
@@ -51,12 +56,7 @@ pub(super) async fn check(loader: &Databricks, targets: &[TableName]) -> Vec<Che
         lines.push(line(format!("databricks: table {target}"), found.map(Target::verdict)));
     }
     for place in places {
-        let tried = try_load(loader, &place, false).await;
-        let what = format!(
-            "databricks: create, COPY INTO, alter and drop a table in {}",
-            place.join(".")
-        );
-        lines.push(line(what, tried));
+        lines.extend(try_load(loader, &place).await);
         if loader.run_ledger {
             let tried = try_transaction(loader, &place).await;
             let what = format!(
@@ -72,7 +72,13 @@ pub(super) async fn check(loader: &Databricks, targets: &[TableName]) -> Vec<Che
 /// A run ledger needs COPY INTO in a transaction; without that, appends go on by COPY INTO alone.
 async fn try_transaction(loader: &Databricks, place: &[String; 2]) -> Result<Verdict> {
     let doing = "appends go on without the run ledger; run_ledger = false under [destination] ends this line";
-    match try_load(loader, place, true).await {
+    let tried = async {
+        let tried = Trial::begin(loader, place)?;
+        let (filled, cleared) = (tried.fill(true).await, tried.clear().await);
+        filled?;
+        cleared.map(|()| Verdict::Good(format!("reading {}", loader.uri)))
+    };
+    match tried.await {
         Err(e) if e.kind() == ErrorKind::Unsupported => Ok(Verdict::Warning(e.while_doing(doing).chain())),
         tried => tried.map_err(|e| e.while_doing(doing)),
     }
@@ -88,19 +94,22 @@ async fn run(loader: &Databricks, sql: impl Into<String>) -> Result<Rows> {
     loader.client.run(&statement).await.map_err(Failure::into_error)
 }
 
-async fn who(loader: &Databricks) -> Result<Verdict> {
+/// Whom the warehouse takes us for, and whether its clock is ours.
+async fn who(loader: &Databricks) -> Result<(String, Verdict)> {
     let sql = "SELECT current_user() AS who, unix_timestamp() AS seconds";
     let rows = run(loader, sql).await?;
     let user = rows.get(0, "who").unwrap_or("somebody").to_owned();
     let there = rows.get(0, "seconds").and_then(|s| s.parse().ok());
     let there = there.and_then(|seconds| DateTime::<Utc>::from_timestamp(seconds, 0));
     let apart = there.map(|there| Utc::now().signed_duration_since(there).num_seconds().abs());
-    Ok(match apart {
+    let clock = match apart {
         Some(seconds) if seconds > CLOCK_SECONDS_MAX => Verdict::Warning(format!(
-            "as {user}; this machine's clock and the warehouse's are {seconds} s apart: set this one by NTP"
+            "this machine's and the warehouse's are {seconds} s apart: set this one by NTP"
         )),
-        _ => Verdict::Good(format!("as {user}")),
-    })
+        Some(seconds) => Verdict::Good(format!("{seconds} s apart")),
+        None => Verdict::Warning("the warehouse does not tell its time".to_owned()),
+    };
+    Ok((user, clock))
 }
 
 /// What a check finds of a target.
@@ -150,63 +159,130 @@ async fn table(loader: &Databricks, target: &TableName) -> Result<Target> {
     Ok(Target::There(found.columns.len()))
 }
 
-/// The way of a run, in small.
-async fn try_load(loader: &Databricks, place: &[String; 2], in_transaction: bool) -> Result<Verdict> {
-    let folder = check_folder(Utc::now(), &loader.ids.long());
-    let [catalog, schema] = place;
-    let table = Object::new(catalog, schema, &check_table(&folder))?;
-    let file = loader.checks_folder().join(folder.as_str()).join(FILE);
-    let tried = fill(loader, &table, &folder, in_transaction).await;
+/// The way of a run, in small: a line a privilege, as far as it gets.
+async fn try_load(loader: &Databricks, place: &[String; 2]) -> Vec<CheckLine> {
+    let at = place.join(".");
+    let said = |what: &str, done: Result<()>, good: String| {
+        line(
+            format!("databricks: {what} in {at}"),
+            done.map(|()| Verdict::Good(good)),
+        )
+    };
+    let tried = match Trial::begin(loader, place) {
+        Ok(tried) => tried,
+        Err(e) => return vec![said("a table", Err(e), String::new())],
+    };
+    let mut lines = Vec::new();
+    let created = tried.create(false).await;
+    let is_created = created.is_ok();
+    lines.push(said("create a table", created, "may be done".to_owned()));
+    if is_created {
+        let copied = tried.copy(false).await;
+        lines.push(said("COPY INTO a table", copied, format!("reads {}", loader.uri)));
+        let fenced = tried.fence().await;
+        lines.push(said(
+            "alter a table, which is the fence,",
+            fenced,
+            "may be done".to_owned(),
+        ));
+    }
     // Whatever came of it, nothing stays.
-    let dropped = run(loader, drop_table(&table)).await;
-    let deleted = loader.store.delete(&file).await;
-    tried?;
-    dropped.map_err(|e| e.while_doing("cannot drop the table that was created"))?;
-    deleted.map_err(|e| failure(e, loader.store.as_ref(), "delete the staged file of the check"))?;
-    Ok(Verdict::Good(format!("reading {}", loader.uri)))
+    let cleared = tried.clear().await;
+    if is_created {
+        lines.push(said("drop a table", cleared, "may be done".to_owned()));
+    }
+    lines
 }
 
-async fn fill(loader: &Databricks, table: &Object, name: &str, in_transaction: bool) -> Result<()> {
-    let doing = |remedy: &str| {
-        let text = remedy.to_owned();
-        move |e: Error| e.while_doing(text)
-    };
-    let (kind, script) = match in_transaction {
-        true => (
-            format!(" TBLPROPERTIES ('{CATALOG_MANAGED}' = 'supported')"),
-            ("BEGIN ATOMIC\n", ";\nEND"),
-        ),
-        false => (String::new(), ("", "")),
-    };
-    run(loader, format!("CREATE TABLE {} (n BIGINT){kind}", table.sql))
-        .await
-        .map_err(doing(
-            "cannot create a table: grant USE CATALOG, USE SCHEMA and CREATE TABLE",
-        ))?;
-    let file = loader.checks_folder().join(name).join(FILE);
-    let put = loader.store.put(&file, one_row()?.into()).await;
-    put.map_err(|e| failure(e, loader.store.as_ref(), "stage a file"))?;
-    let folder = format!("data/check/{name}");
-    let reading = loader.reading(&folder, loader.access(&folder).await?);
-    let credential = reading.credential_sql()?;
-    let copy = format!(
-        "{}COPY INTO {} FROM (SELECT CAST(c0001 AS BIGINT) AS n FROM {}{credential}) FILEFORMAT = PARQUET FILES = ('{FILE}') FORMAT_OPTIONS ('ignoreMissingFiles' = 'false'){}",
-        script.0,
-        table.sql,
-        literal(&reading.folder),
-        script.1
-    );
-    let rows = run(loader, copy).await.map_err(doing(
-        "cannot COPY a staged file: grant READ FILES on the external location (or READ VOLUME), and look at copy_from and copy_credential under [staging]",
-    ))?;
-    if rows.count("num_inserted_rows").is_some_and(|n| n != 1) {
-        let text = "cannot COPY a staged file: the warehouse found another folder than the one that was written; look at copy_from under [staging]";
-        return Err(Error::new(ErrorKind::Config, text));
+/// A table of one column that nobody else has, and what is staged for it.
+struct Trial<'a> {
+    loader: &'a Databricks,
+    table: Object,
+    name: String,
+}
+
+impl<'a> Trial<'a> {
+    fn begin(loader: &'a Databricks, [catalog, schema]: &[String; 2]) -> Result<Self> {
+        let name = check_folder(Utc::now(), &loader.ids.long());
+        let table = Object::new(catalog, schema, &check_table(&name))?;
+        Ok(Self { loader, table, name })
     }
-    run(loader, fence(table, name)).await.map_err(doing(
-        "cannot set a table property, which is the fence of the protocol: grant MODIFY",
-    ))?;
-    Ok(())
+
+    fn file(&self) -> Path {
+        self.loader.checks_folder().join(self.name.as_str()).join(FILE)
+    }
+
+    async fn fill(&self, in_transaction: bool) -> Result<()> {
+        self.create(in_transaction).await?;
+        self.copy(in_transaction).await
+    }
+
+    async fn create(&self, in_transaction: bool) -> Result<()> {
+        let kind = match in_transaction {
+            true => format!(" TBLPROPERTIES ('{CATALOG_MANAGED}' = 'supported')"),
+            false => String::new(),
+        };
+        let create = Statement::brief("check", format!("CREATE TABLE {} (n BIGINT){kind}", self.table.sql));
+        match self.loader.client.run(&create).await {
+            // The answer to a first send was lost: nobody else knows the name.
+            Err(e) if e.says(SqlVerdict::AlreadyThere) => Ok(()),
+            created => created.map(drop).map_err(|e| {
+                e.into_error()
+                    .while_doing("cannot create a table: grant USE CATALOG, USE SCHEMA and CREATE TABLE")
+            }),
+        }
+    }
+
+    async fn copy(&self, in_transaction: bool) -> Result<()> {
+        let loader = self.loader;
+        let put = loader.store.put(&self.file(), one_row()?.into()).await;
+        put.map_err(|e| failure(e, loader.store.as_ref(), "stage a file"))?;
+        let folder = format!("data/check/{}", self.name);
+        let reading = loader.reading(&folder, loader.access(&folder).await?);
+        let (begin, end) = match in_transaction {
+            true => ("BEGIN ATOMIC\n", ";\nEND"),
+            false => ("", ""),
+        };
+        let copy = format!(
+            "{begin}COPY INTO {} FROM (SELECT CAST(c0001 AS BIGINT) AS n FROM {}{}) FILEFORMAT = PARQUET FILES = ('{FILE}') FORMAT_OPTIONS ('ignoreMissingFiles' = 'false'){end}",
+            self.table.sql,
+            literal(&reading.folder),
+            reading.credential_sql()?,
+        );
+        run(loader, copy).await.map_err(|e| {
+            e.while_doing(
+                "cannot COPY a staged file: grant READ FILES on the external location (or READ VOLUME), and look at copy_from and copy_credential under [staging]",
+            )
+        })?;
+        // Counted: a second send of it reports none, a transaction nothing.
+        let rows = run(loader, count(&self.table)).await?;
+        if rows.count("n") == Some(1) {
+            return Ok(());
+        }
+        let text = "cannot COPY a staged file: the warehouse found another folder than the one that was written; look at copy_from under [staging]";
+        Err(Error::new(ErrorKind::Config, text))
+    }
+
+    async fn fence(&self) -> Result<()> {
+        let fenced = run(self.loader, fence(&self.table, &self.name)).await;
+        fenced
+            .map(drop)
+            .map_err(|e| e.while_doing("cannot set a table property, which is the fence of the protocol: grant MODIFY"))
+    }
+
+    async fn clear(&self) -> Result<()> {
+        let dropped = run(self.loader, drop_table(&self.table)).await;
+        let deleted = self.loader.store.delete(&self.file()).await;
+        dropped.map_err(|e| e.while_doing("cannot drop the table that was created"))?;
+        match deleted {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(e) => Err(failure(
+                e,
+                self.loader.store.as_ref(),
+                "delete the staged file of the check",
+            )),
+        }
+    }
 }
 
 fn one_row() -> Result<Bytes> {

@@ -241,7 +241,7 @@ fn fate(loader: &Databricks, work: &Work<'_>, step: Step, failure: Failure) -> R
         (SqlVerdict::Missing, Step::Copy(_) | Step::Apply) => {
             let staging = loader.staging_table(work).ok();
             match staging.filter(|s| names(&sql.message, s)) {
-                Some(_) => lost(failure, "its staging table is gone"),
+                Some(_) => Ok(Reply::StagingGone(failure.to_string())),
                 // The target was dropped: the next call makes it again.
                 None => again(&failure),
             }

@@ -51,6 +51,8 @@ pub enum ReplySeen {
     Running(String),
     /// It may be sent again.
     SendAgain,
+    /// The staging table is not there.
+    StagingGone,
 }
 
 impl From<&Reply> for ReplySeen {
@@ -59,6 +61,7 @@ impl From<&Reply> for ReplySeen {
             Reply::Done(outcome) => Self::Done(*outcome),
             Reply::Running(statement) => Self::Running(statement.clone()),
             Reply::SendAgain(_) => Self::SendAgain,
+            Reply::StagingGone(_) => Self::StagingGone,
         }
     }
 }
@@ -173,6 +176,8 @@ fn load(rules: Rules, run: &RunDocument, sealed: Sealed, steps: &[Step], call: &
             // Asked after again, it would say the same for ever.
             ReplySeen::SendAgain if recorded.is_some_and(|r| !r.is_settled) => FinishAction::Settle(step),
             ReplySeen::SendAgain => FinishAction::Retry(step),
+            // Somebody dropped it, maybe a call that was about to start over.
+            ReplySeen::StagingGone => shut_out(call),
         };
     }
     // Asking needs no look at the target; a statement is asked after every few seconds.

@@ -2,7 +2,7 @@
 //!
 //! It refuses sessions: each statement is one of its own, so USE, SET and temporary objects are forgotten with
 //! it. `tables` does DDL, `grants` tags and privileges, `information_schema` and `describe` what is asked about
-//! tables, `writing` the counters and gates of DML, `atomic` transactions.
+//! tables, `writing` the counters and gates of DML, `unconflicted` late ones that nothing conflicts with, `atomic` transactions.
 
 pub mod atomic;
 mod describe;
@@ -10,6 +10,7 @@ mod grants;
 mod information_schema;
 mod schemas;
 mod tables;
+mod unconflicted;
 pub mod writing;
 
 use super::copy;

@@ -2,11 +2,11 @@
 //!
 //! Delta outside Databricks is Serializable and compares whole tables: a MERGE fails if anything was committed to its table since it
 //! began, where Databricks (`WriteSerializable`, row-level concurrency: docs isolation-level) would let some pairs pass. Stricter, so it
-//! stays. It refuses what Spark parses and Delta does not do without Databricks: REPLACE USING, REPLACE ON.
+//! stays, but for a late write where a test says otherwise (`unconflicted`): there a conflict would hide what else stops it. It refuses what Spark parses and Delta does not do without Databricks: REPLACE USING, REPLACE ON.
 
 use async_trait::async_trait;
 
-use super::job;
+use super::{job, unconflicted};
 use crate::double::engine::{Answer, Gate, Job};
 use crate::double::faults::Point;
 use crate::double::lock;
@@ -32,9 +32,11 @@ pub async fn run(context: &Context, sql: &str, cursor: Cursor<'_>) -> Result<Ans
     {
         return Err(SqlError::not_emulated("INSERT … REPLACE USING and REPLACE ON"));
     }
-    let answer = gated(context, job(context, sql), target.as_ref())
-        .await
-        .map_err(replaced_elsewhere)?;
+    let answer = match &target {
+        Some(target) if unconflicted::is_meant(context) => unconflicted::run(context, sql, target).await,
+        target => gated(context, job(context, sql), target.as_ref()).await,
+    };
+    let answer = answer.map_err(replaced_elsewhere)?;
     if cursor.sees(&["INSERT"]) && answer.columns.is_empty() {
         return Ok(inserted(&answer));
     }
