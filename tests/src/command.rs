@@ -7,7 +7,10 @@ use std::fs::{self, File};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use crate::double::world::World;
 
 /// No command of a test takes as long on the slowest machine; whatever is still alive then hangs.
 const COMMAND_SECONDS_MAX: u64 = 150;
@@ -37,6 +40,8 @@ pub struct Started {
     out: PathBuf,
     err: PathBuf,
     secrets: Vec<String>,
+    /// Who gives out more of them while it runs.
+    workspace: Option<Arc<World>>,
 }
 
 impl Started {
@@ -47,6 +52,7 @@ impl Started {
         arguments: &[&str],
         variables: &[(String, String)],
         secrets: Vec<String>,
+        workspace: Option<Arc<World>>,
     ) -> Self {
         let file = |kind: &str| folder.join(format!("{number:04}.{kind}"));
         let (out, err) = (file("out"), file("err"));
@@ -69,6 +75,7 @@ impl Started {
             out,
             err,
             secrets,
+            workspace,
         }
     }
 
@@ -133,7 +140,8 @@ impl Started {
             "lakeward {}: errors are told to the user once, not logged",
             self.line
         );
-        for secret in &self.secrets {
+        let tokens = self.workspace.as_ref().map(|world| world.access.tokens());
+        for secret in self.secrets.iter().chain(tokens.iter().flatten()) {
             assert!(
                 !finished.all().contains(secret.as_str()),
                 "lakeward {} printed a secret",

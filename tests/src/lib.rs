@@ -7,6 +7,7 @@ pub mod command;
 pub mod counting_proxy;
 pub mod cut_proxy;
 pub mod double;
+pub mod hidden;
 pub mod in_process;
 pub mod postgres;
 pub mod project;

@@ -373,6 +373,7 @@ impl Project {
         let variables = self.variables_with(password);
         let mut secrets: Vec<String> = variables.iter().map(|(_, secret)| secret.clone()).collect();
         secrets.push(self.server.password.clone());
-        Started::in_folder(self.folder(), number, arguments, &variables, secrets)
+        let workspace = self.workspace().map(|double| Arc::clone(double.world()));
+        Started::in_folder(self.folder(), number, arguments, &variables, secrets, workspace)
     }
 }

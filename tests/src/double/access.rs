@@ -119,6 +119,12 @@ impl Access {
         token
     }
 
+    /// Every token that opens or proves something: to be found nowhere else.
+    pub fn tokens(&self) -> Vec<String> {
+        let (tokens, proofs) = (lock(&self.tokens), lock(&self.proofs));
+        tokens.keys().chain(proofs.keys()).cloned().collect()
+    }
+
     /// Every token that was given out so far expires now.
     pub fn expire_all(&self) {
         for token in lock(&self.tokens).values_mut() {

@@ -97,7 +97,7 @@ impl Double {
     }
 
     /// Everything behind it.
-    pub fn world(&self) -> &World {
+    pub fn world(&self) -> &Arc<World> {
         &self.world
     }
 
