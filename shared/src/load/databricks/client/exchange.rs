@@ -10,7 +10,8 @@ use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
 use super::super::http::plain;
-use super::failure::{Failure, FailureKind, first_line, is_transient};
+use super::failure::{Failure, FailureKind};
+use super::sql_failure::{first_line, is_transient};
 use super::wire::ErrorIn;
 use super::{Client, failure};
 use crate::error::Error;

@@ -5,10 +5,11 @@
 //! (`docs/protocol.md`, rule 6). It refuses to take a lost result for an empty one, to read half a result, and to put a
 //! statement's text or a token into an error or a log line.
 //! Neighbours: `statement` what goes in and comes out, `exchange` one request and its repetitions, `wire` the JSON,
-//! `failure` what errors mean.
+//! `failure` what went wrong and who must act, `sql_failure` what the engine says.
 
 mod exchange;
 mod failure;
+mod sql_failure;
 mod statement;
 mod wire;
 
@@ -21,7 +22,9 @@ use reqwest::Method;
 use tokio::time::Instant;
 
 use exchange::{Answered, Repeat, Request};
-pub(super) use failure::{Failure, FailureKind, SqlVerdict};
+pub(super) use failure::{Failure, FailureKind};
+use sql_failure::SqlFailure;
+pub(super) use sql_failure::SqlVerdict;
 pub(super) use statement::{Answer, Rows, Statement, Wait};
 use wire::{ChunkIn, ParameterOut, StatementIn, Submission, TagOut};
 
@@ -241,7 +244,7 @@ impl Client {
             "FAILED" => {
                 let error = answer.status.error.unwrap_or_default();
                 let state = answer.status.sql_state.as_deref().filter(|s| !s.is_empty());
-                let sql = failure::SqlFailure::new(state, error.code(), &error.message());
+                let sql = SqlFailure::new(state, error.code(), &error.message());
                 Err(failed(FailureKind::Sql(sql)))
             }
             other => Err(failed(FailureKind::Unknown(format!("state '{other}' is unknown")))),
