@@ -155,6 +155,16 @@ impl Loading<'_> {
             plan: &run.plan,
             files: &self.files,
             staging: run.load.staging.as_deref(),
+            sends: 0,
+        }
+    }
+
+    /// The same for the sake of a step.
+    fn work_on(&self, step: Step) -> Work<'_> {
+        let record = self.run.value.load.steps.iter().find(|r| r.step == step);
+        Work {
+            sends: record.map_or(0, |r| r.sends),
+            ..self.work()
         }
     }
 
@@ -176,7 +186,7 @@ impl Loading<'_> {
             FinishAction::Intend(step) => self.intend(step).await?,
             FinishAction::Send(step) => self.send(step).await?,
             FinishAction::Poll(step, statement) => {
-                let reply = loader.observe(&self.work(), step, &statement).await;
+                let reply = loader.observe(&self.work_on(step), step, &statement).await;
                 if !matches!(reply, Ok(Reply::Running(_))) {
                     self.spend_on(step);
                 }
@@ -254,7 +264,7 @@ impl Loading<'_> {
         let sends = record(&mut self.run.value.load, step).sends;
         self.tell(EventKind::StepSent { step, sends });
         let began = Instant::now();
-        let reply = self.services.loader.send(&self.work(), step).await;
+        let reply = self.services.loader.send(&self.work_on(step), step).await;
         match &reply {
             // What runs on is asked after, and counted when it has ended.
             Ok(Reply::Running(_)) => self.spend(Duration::ZERO),
