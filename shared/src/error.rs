@@ -6,6 +6,7 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::time::Duration;
 
 /// A result whose error says who must act.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -83,6 +84,7 @@ pub struct Error {
     kind: ErrorKind,
     fate: Fate,
     context: String,
+    retry_after: Option<Duration>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -98,6 +100,7 @@ impl Error {
             kind,
             fate,
             context: context.into(),
+            retry_after: None,
             source: None,
         }
     }
@@ -128,6 +131,13 @@ impl Error {
         self
     }
 
+    /// Says how long the other side asked to be left alone: the message that is delivered again comes no earlier.
+    #[must_use]
+    pub fn retry_after(mut self, pause: Duration) -> Self {
+        self.retry_after = Some(pause);
+        self
+    }
+
     /// Wraps this error into one that says what was being attempted; who must act stays the same.
     #[must_use]
     pub fn while_doing(self, context: impl Into<String>) -> Self {
@@ -135,6 +145,7 @@ impl Error {
             kind: self.kind,
             fate: self.fate,
             context: context.into(),
+            retry_after: self.retry_after,
             source: Some(Box::new(self)),
         }
     }
@@ -147,6 +158,11 @@ impl Error {
     /// What it means for the run in which it happened.
     pub fn fate(&self) -> Fate {
         self.fate
+    }
+
+    /// How long the other side asked to be left alone, if it did.
+    pub fn asked_pause(&self) -> Option<Duration> {
+        self.retry_after
     }
 
     /// The whole chain in one line, outermost first. For the host, which prints a failure once.
@@ -208,6 +224,14 @@ mod tests {
             .while_doing("cannot stage slice s0001");
         assert_eq!(e.chain(), "cannot stage slice s0001: cannot write part p1: disk full");
         assert_eq!(e.kind().retry(), Retry::Later);
+    }
+
+    #[test]
+    fn what_the_other_side_asked_for_is_not_lost_on_the_way_up() {
+        let asked = Duration::from_mins(10);
+        let e = Error::new(ErrorKind::WarehouseBusy, "x").retry_after(asked);
+        assert_eq!(e.while_doing("y").while_doing("z").asked_pause(), Some(asked));
+        assert_eq!(Error::new(ErrorKind::WarehouseBusy, "x").asked_pause(), None);
     }
 
     #[test]

@@ -77,6 +77,10 @@ impl Failure {
 
     fn judged(&self) -> (ErrorKind, &'static str) {
         match &self.kind {
+            FailureKind::NotRun {
+                retry_after: Some(asked),
+                ..
+            } => Error::new(kind, context).because(detail).retry_after(asked),
             FailureKind::NoToken(error) => (error.kind(), "there is no access token"),
             FailureKind::NotRun { .. } => (ErrorKind::WarehouseBusy, "it was not taken; it is sent again later"),
             FailureKind::Unknown(_) => (ErrorKind::WarehouseBusy, "its fate is unknown; it is sent again"),

@@ -143,8 +143,13 @@ async fn what_may_have_run_is_not_sent_again() {
 async fn a_service_that_asks_for_more_patience_than_a_call_has_is_left_alone() {
     let (answerer, client) =
         answering(|_, _| Answered::Http(429, vec![("retry-after", "600".into())], String::new())).await;
-    let failure = client.submit(&statement()).await.unwrap_err();
-    assert_eq!(failure.into_error().kind(), ErrorKind::WarehouseBusy);
+    let error = client.submit(&statement()).await.unwrap_err().into_error();
+    assert_eq!(error.kind(), ErrorKind::WarehouseBusy);
+    assert_eq!(
+        error.asked_pause(),
+        Some(Duration::from_mins(10)),
+        "the host waits for it"
+    );
     assert_eq!(answerer.seen().len(), 1);
 }
 
@@ -152,6 +157,23 @@ async fn a_service_that_asks_for_more_patience_than_a_call_has_is_left_alone() {
 async fn a_host_that_is_not_there_has_run_nothing() {
     // A port that was just free.
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+#[tokio::test]
+async fn a_service_may_say_by_a_date_when_to_come_again() {
+    let (answerer, client) = answering(|_, before| match before {
+        0 => {
+            let soon = chrono::Utc::now() + chrono::TimeDelta::seconds(3);
+            let date = soon.format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+            Answered::Http(503, vec![("retry-after", date)], String::new())
+        }
+        _ => ddl(),
+    })
+    .await;
+    client.submit(&statement()).await.unwrap();
+    let seen = answerer.seen();
+    // Dates are whole seconds, and the answer took its time.
+    assert!(seen[1].at - seen[0].at >= Duration::from_secs(1));
+}
+
     let base = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
     let failure = client_at(&base).submit(&statement()).await.unwrap_err();
