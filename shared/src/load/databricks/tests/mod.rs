@@ -88,9 +88,23 @@ fn counted(inserted: &str) -> Answered {
 }
 
 async fn sent(answer: impl Fn(&str) -> Answered + Send + Sync + 'static, plan: &RunPlan, step: Step) -> Result<Reply> {
+    sent_often(1, answer, plan, step).await
+}
+
+/// The answer to the how-manieth send of a step.
+async fn sent_often(
+    sends: u32,
+    answer: impl Fn(&str) -> Answered + Send + Sync + 'static,
+    plan: &RunPlan,
+    step: Step,
+) -> Result<Reply> {
     let (run, files) = (run_id(), files(2));
     let (_answerer, loader) = answering(answer).await;
-    loader.send(&work(&run, plan, &files), step).await
+    let work = Work {
+        sends,
+        ..work(&run, plan, &files)
+    };
+    loader.send(&work, step).await
 }
 
 fn done(rows: u64) -> Reply {
@@ -146,16 +160,22 @@ async fn a_copy_that_found_its_files_loaded_is_done_if_the_rows_are_there() {
             .unwrap(),
         done(20)
     );
-    // A COPY commits as a whole: somebody took some of its rows out of the target since.
-    assert_eq!(sent(answer("10"), &append, Step::Copy(0)).await.unwrap(), done(20));
-    for (mode, wrong) in [
-        (WriteMode::Append, "0"),
-        (WriteMode::Append, "40"),
-        (WriteMode::Merge, "0"),
-        (WriteMode::Merge, "10"),
+    // A COPY commits as a whole: somebody took some of its rows out of the target since the send before.
+    assert_eq!(
+        sent_often(2, answer("10"), &append, Step::Copy(0)).await.unwrap(),
+        done(20)
+    );
+    for (mode, sends, wrong) in [
+        (WriteMode::Append, 1, "0"),
+        (WriteMode::Append, 1, "10"),
+        (WriteMode::Append, 1, "40"),
+        (WriteMode::Append, 2, "0"),
+        (WriteMode::Append, 2, "40"),
+        (WriteMode::Merge, 1, "0"),
+        (WriteMode::Merge, 2, "10"),
     ] {
-        let error = sent(answer(wrong), &plan(mode), Step::Copy(0)).await.unwrap_err();
-        assert_eq!(error.fate(), Fate::RunIsLost, "{mode:?} {wrong}");
+        let end = sent_often(sends, answer(wrong), &plan(mode), Step::Copy(0)).await;
+        assert_eq!(end.unwrap_err().fate(), Fate::RunIsLost, "{mode:?} {sends} {wrong}");
     }
     let error = sent(|_| counted("19"), &append, Step::Copy(0)).await.unwrap_err();
     assert_eq!(error.fate(), Fate::RunIsLost);
@@ -167,6 +187,74 @@ async fn a_copy_that_found_its_files_loaded_is_done_if_the_rows_are_there() {
         sent(corrupt, &append, Step::Copy(0)).await.unwrap_err().fate(),
         Fate::RunIsLost
     );
+}
+
+/// A catalog-managed target, with one more property.
+fn managed(sql: &str, property: [&str; 2]) -> Answered {
+    match sql {
+        sql if sql.starts_with("DESCRIBE TABLE") => succeeded(
+            &["col_name", "data_type", "comment"],
+            &[&[Some("id"), Some("bigint"), None]],
+        ),
+        sql if sql.starts_with("SHOW TBLPROPERTIES") => succeeded(
+            &["key", "value"],
+            &[
+                &[Some(render::ledger::CATALOG_MANAGED), Some("supported")],
+                &property.map(Some),
+            ],
+        ),
+        sql if sql.contains("information_schema") => succeeded(&["column_name"], &[]),
+        _ => ddl(),
+    }
+}
+
+/// What a transaction answers with tells nothing: files that it passed over are missing from the count.
+#[tokio::test]
+async fn of_a_transaction_that_was_sent_once_every_row_must_be_there() {
+    let (run, plan, files) = (run_id(), plan(WriteMode::Append), files(2));
+    for (sends, count, is_done) in [(1, "20", true), (1, "10", false), (2, "10", true), (2, "0", false)] {
+        let (answerer, loader) = answering(move |sql| match sql.starts_with("SELECT count") {
+            true => succeeded(&["n"], &[&[Some(count)]]),
+            false => managed(sql, ["a", "b"]),
+        })
+        .await;
+        let loader = Databricks {
+            run_ledger: true,
+            ..loader
+        };
+        let work = Work {
+            sends,
+            ..work(&run, &plan, &files)
+        };
+        let end = loader.send(&work, Step::Copy(0)).await;
+        assert!(answerer.statements().iter().any(|sql| sql.starts_with("BEGIN ATOMIC")));
+        match end {
+            Ok(reply) => assert!(is_done && reply == done(20), "{sends} {count}"),
+            Err(e) => assert!(!is_done && e.fate() == Fate::RunIsLost, "{sends} {count} {e:?}"),
+        }
+    }
+}
+
+/// Who put it down died before it forgot the statement, which says the same when it is asked after again.
+#[tokio::test]
+async fn a_transaction_that_is_known_to_be_refused_is_sent_again_without() {
+    let (run, plan, files) = (run_id(), plan(WriteMode::Append), files(2));
+    for (property, is_known) in [(["lakeward.transactions", "refused"], true), (["a", "b"], false)] {
+        let (answerer, loader) = answering(move |sql| match sql {
+            "" => failed("0A000", "[TRANSACTION_NOT_SUPPORTED.COMMAND] x"),
+            sql => managed(sql, property),
+        })
+        .await;
+        let loader = Databricks {
+            run_ledger: true,
+            ..loader
+        };
+        let work = work(&run, &plan, &files);
+        let reply = loader.observe(&work, Step::Copy(0), "01ef").await.unwrap();
+        assert!(matches!(reply, Reply::SendAgain(_)), "{reply:?}");
+        let sets = answerer.statements();
+        assert_eq!(sets.iter().any(|sql| sql.contains("SET TBLPROPERTIES")), !is_known);
+    }
 }
 
 #[tokio::test]
