@@ -4,7 +4,7 @@
 //! staged are known to be in: either it says so itself, or it found its files loaded and the rows are there by their tag.
 
 use super::Databricks;
-use super::client::{Answer, Failure, FailureKind, Rows, SqlVerdict, Statement, Wait};
+use super::client::{Answer, Failure, FailureKind, Rows, SqlVerdict, Statement, Subject, Wait};
 use super::columns::lineage;
 use super::ledger::{self, Live};
 use super::render::copy::{Access, FILES_PER_COPY, Reading, chunk, copy};
@@ -15,6 +15,7 @@ use super::render::scd2::scd2;
 use super::render::sync::sync;
 use super::render::table::create_staging;
 use super::render::{count, count_run, overwrite, replace_range};
+use super::unreadable;
 use crate::error::{Error, ErrorKind, Result};
 use crate::load::{Reply, Work};
 use crate::model::job::WriteMode;
@@ -91,8 +92,17 @@ pub(super) fn statement(loader: &Databricks, work: &Work<'_>, step: Step, sendin
     };
     Ok(Statement {
         wait,
+        subject: subject(step),
+        send: work.sends,
         ..Statement::brief(step.to_string(), sql)
     })
+}
+
+fn subject(step: Step) -> Subject {
+    match step {
+        Step::CreateStaging => Subject::Table,
+        Step::Copy(_) | Step::Apply => Subject::Rows,
+    }
 }
 
 /// Sends a step, once.
@@ -113,7 +123,7 @@ pub(super) async fn send(loader: &Databricks, work: &Work<'_>, step: Step) -> Re
 
 /// Asks after a step.
 pub(super) async fn observe(loader: &Databricks, work: &Work<'_>, step: Step, id: &str) -> Result<Reply> {
-    let answer = loader.client.poll(&step.to_string(), id).await;
+    let answer = loader.client.poll(&step.to_string(), subject(step), id).await;
     settle(loader, work, step, answer).await
 }
 
@@ -129,7 +139,7 @@ async fn settle(
         Err(failure) if failure.says(SqlVerdict::NoTransactions) && matches!(step, Step::Copy(_)) => {
             return ledger::do_without(loader, work, failure).await;
         }
-        Err(failure) => return fate(loader, work, step, failure),
+        Err(failure) => return fate(loader, work, step, failure).await,
     };
     match step {
         Step::CreateStaging => Ok(Reply::Done(Outcome::default())),
@@ -198,6 +208,7 @@ async fn copied(loader: &Databricks, work: &Work<'_>, n: u32, rows: &Rows) -> Re
         if is_there {
             return Ok(done);
         }
+        took = found.saturating_sub(before);
     }
     let text = format!(
         "cannot load run {}: {expected} rows were staged for {} and COPY INTO took {took}, skipping {skipped} files: the run is given up and read again",
@@ -207,7 +218,6 @@ async fn copied(loader: &Databricks, work: &Work<'_>, n: u32, rows: &Rows) -> Re
     Err(Error::new(ErrorKind::WarehouseRejected, text).run_is_lost())
 }
 
-        took = found.saturating_sub(before);
 /// Rows of this run where COPY puts them.
 async fn count_loaded(loader: &Databricks, work: &Work<'_>) -> Result<u64> {
     let statement = match work.plan.mode {
@@ -223,10 +233,10 @@ async fn count_loaded(loader: &Databricks, work: &Work<'_>) -> Result<u64> {
 }
 
 /// What becomes of a step that did not end well.
-fn fate(loader: &Databricks, work: &Work<'_>, step: Step, failure: Failure) -> Result<Reply> {
+async fn fate(loader: &Databricks, work: &Work<'_>, step: Step, failure: Failure) -> Result<Reply> {
     let again = |failure: &Failure| Ok(Reply::SendAgain(failure.to_string()));
     let sql = match &failure.kind {
-        FailureKind::Unknown(_) | FailureKind::Ended(_) => return again(&failure),
+        _ if failure.may_be_repeated() => return again(&failure),
         FailureKind::Sql(sql) => sql,
         _ => return Err(failure.into_error()),
     };
@@ -237,7 +247,6 @@ fn fate(loader: &Databricks, work: &Work<'_>, step: Step, failure: Failure) -> R
             .run_is_lost())
     };
     match (sql.verdict(), step) {
-        (SqlVerdict::Passes, _) => again(&failure),
         // The name is used by one CREATE only: it was this very send that made it.
         (SqlVerdict::AlreadyThere, Step::CreateStaging) => Ok(Reply::Done(Outcome::default())),
         (SqlVerdict::Missing, Step::Copy(_) | Step::Apply) => {
@@ -248,7 +257,14 @@ fn fate(loader: &Databricks, work: &Work<'_>, step: Step, failure: Failure) -> R
                 None => again(&failure),
             }
         }
-        (SqlVerdict::FileGone, Step::Copy(_)) => lost(failure, "a staged file cannot be read"),
+        (SqlVerdict::FileGone, Step::Copy(n)) => match unreadable::are_whole(loader, work, n).await? {
+            true => unreadable::though_whole(work, step, &failure, sql),
+            false => lost(failure, "a staged file cannot be read"),
+        },
+        (SqlVerdict::Refused, Step::Apply) if sql.is_version_gone() => lost(
+            failure,
+            "the version of the target that it looks back at is not kept any more",
+        ),
         (SqlVerdict::FileGone, _) => again(&failure),
         (SqlVerdict::Guard, Step::Copy(_)) => lost(failure, "the run ledger says that it was given up"),
         (SqlVerdict::Guard, _) => lost(failure, "its staging table does not hold what was staged"),

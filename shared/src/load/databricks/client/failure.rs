@@ -46,7 +46,7 @@ pub(in super::super) enum FailureKind {
     },
     /// It ended and its result cannot be had: cancelled, or too long ago.
     Ended(String),
-    /// The engine refused it; it has changed nothing.
+    /// The engine refused it. It has changed nothing, unless it says so itself.
     Sql(SqlFailure),
 }
 
@@ -57,6 +57,12 @@ impl Failure {
             FailureKind::Sql(sql) => Some(sql),
             _ => None,
         }
+    }
+
+    /// Whether the statement may be sent again for that very reason.
+    pub fn may_be_repeated(&self) -> bool {
+        let is_unknown = matches!(self.kind, FailureKind::Unknown(_) | FailureKind::Ended(_));
+        is_unknown || self.says(SqlVerdict::Passes) || self.says(SqlVerdict::Committed)
     }
 
     /// Whether it says that.
@@ -71,16 +77,16 @@ impl Failure {
         let detail = self.to_string();
         match self.kind {
             FailureKind::NoToken(error) => error.while_doing(context),
+            FailureKind::NotRun {
+                retry_after: Some(asked),
+                ..
+            } => Error::new(kind, context).because(detail).retry_after(asked),
             _ => Error::new(kind, context).because(detail),
         }
     }
 
     fn judged(&self) -> (ErrorKind, &'static str) {
         match &self.kind {
-            FailureKind::NotRun {
-                retry_after: Some(asked),
-                ..
-            } => Error::new(kind, context).because(detail).retry_after(asked),
             FailureKind::NoToken(error) => (error.kind(), "there is no access token"),
             FailureKind::NotRun { .. } => (ErrorKind::WarehouseBusy, "it was not taken; it is sent again later"),
             FailureKind::Unknown(_) => (ErrorKind::WarehouseBusy, "its fate is unknown; it is sent again"),
@@ -102,6 +108,10 @@ impl Failure {
                     ErrorKind::WarehouseBusy,
                     "it conflicted or was turned away; it is sent again",
                 ),
+                SqlVerdict::Committed => (
+                    ErrorKind::WarehouseBusy,
+                    "it has taken effect and did not end well; it is sent again",
+                ),
                 SqlVerdict::Access if sql.is_shut_out => (
                     ErrorKind::Access,
                     "the storage refused to let the warehouse read what was staged; look at copy_credential under [staging]",
@@ -115,9 +125,11 @@ impl Failure {
                 SqlVerdict::Unsupported | SqlVerdict::NoTransactions => {
                     (ErrorKind::Unsupported, "the warehouse cannot do this")
                 }
-                SqlVerdict::AlreadyThere | SqlVerdict::FileGone | SqlVerdict::Guard | SqlVerdict::Refused => {
-                    (ErrorKind::WarehouseRejected, "the warehouse refused it")
-                }
+                SqlVerdict::AlreadyThere
+                | SqlVerdict::ColumnThere
+                | SqlVerdict::FileGone
+                | SqlVerdict::Guard
+                | SqlVerdict::Refused => (ErrorKind::WarehouseRejected, "the warehouse refused it"),
             },
         }
     }

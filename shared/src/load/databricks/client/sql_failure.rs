@@ -6,6 +6,8 @@
 
 use std::fmt;
 
+use super::statement::Subject;
+
 /// Longer than any text that says something; a plan or a query may follow.
 const MESSAGE_MAX: usize = 400;
 
@@ -18,6 +20,9 @@ const TRANSIENT: &[&str] = &[
     "There is no worker environment with id",
     "Unknown worker environment",
 ];
+
+/// The beginning and the end of one more of them, with the environment's name between.
+const TRANSIENT_AROUND: (&str, &str) = ("worker env ", " not found");
 
 /// The class of an error around another one.
 const WRAPPER: &str = "TASK_WRITE_FAILED";
@@ -32,15 +37,38 @@ const ABOUT_DATA: &[&str] = &[
     "VIOLATE_CONSTRAINT",
 ];
 
-/// Statement-level codes of conditions that pass.
+/// Classes with a code of the data exceptions that speak of a table's settings or history, and of no value.
+const ABOUT_SETTINGS: &[&str] = &[
+    "DELTA_CLUSTERING_COLUMN_MISSING_STATS",
+    "DELTA_INVALID_AUTO_COMPACT_TYPE",
+    "DELTA_INVALID_INTERVAL",
+    VERSION_GONE,
+];
+
+/// The version of a target that a statement looks back at is not kept any more.
+const VERSION_GONE: &str = "DELTA_VERSION_NOT_FOUND";
+
+/// Classes of conditions that pass, whose code alone does not say so.
+const TRANSIENT_CLASSES: &[&str] = &[
+    "DELTA_MAX_COMMIT_RETRIES_EXCEEDED",
+    "DELTA_MERGE_MATERIALIZE_SOURCE_FAILED_REPEATEDLY",
+    "DELTA_METADATA_CHANGED",
+    "DELTA_PROTOCOL_CHANGED",
+    "DELTA_SCHEMA_CHANGE_SINCE_ANALYSIS",
+];
+
+/// Statement-level codes of conditions that pass. `BAD_REQUEST`, which nearly every error of SQL carries, is none:
+/// without a class and a state it is for somebody to read, and its run waits.
 const TRANSIENT_CODES: &[&str] = &[
     "ABORTED",
     "CANCELLED",
     "DEADLINE_EXCEEDED",
     "INTERNAL_ERROR",
+    "IO_ERROR",
     "RESOURCE_EXHAUSTED",
     "SERVICE_UNDER_MAINTENANCE",
     "TEMPORARILY_UNAVAILABLE",
+    "UNKNOWN",
     "WORKSPACE_TEMPORARILY_UNAVAILABLE",
 ];
 
@@ -57,6 +85,8 @@ pub(in super::super) struct SqlFailure {
     pub message: String,
     /// The store of the files would not let the warehouse in.
     pub is_shut_out: bool,
+    /// What the statement was about.
+    subject: Subject,
 }
 
 /// What Azure Storage and S3 say to somebody whom they do not let in.
@@ -74,10 +104,14 @@ const STORE_REFUSES: &[&str] = &[
 pub(in super::super) enum SqlVerdict {
     /// It passes: the same statement may be sent again.
     Passes,
+    /// It has taken effect, and something behind the commit failed: as good as an answer that was lost.
+    Committed,
     /// A table, view or schema is not there.
     Missing,
     /// It is there already.
     AlreadyThere,
+    /// A column of that name is.
+    ColumnThere,
     /// A file that the statement names cannot be read.
     FileGone,
     /// A value does not fit.
@@ -96,7 +130,7 @@ pub(in super::super) enum SqlVerdict {
 
 impl SqlFailure {
     /// From a statement's status.
-    pub fn new(sql_state: Option<&str>, code: String, message: &str) -> Self {
+    pub fn new(subject: Subject, sql_state: Option<&str>, code: String, message: &str) -> Self {
         let class = class_of(message).unwrap_or_default();
         // Around an error of a writing task stands one that says only that; its code says nothing of the cause.
         let inner = message.split_once(class.as_str()).map_or("", |(_, rest)| rest);
@@ -111,6 +145,7 @@ impl SqlFailure {
             code,
             message: first_line(message),
             is_shut_out: false,
+            subject,
         };
         // Of a file that nobody lets us read the cause may stand below the first line.
         failure.is_shut_out = STORE_REFUSES.iter().any(|said| message.contains(said));
@@ -122,9 +157,19 @@ impl SqlFailure {
     }
 
     fn is_unreadable(&self) -> bool {
+        self.class.starts_with("FAILED_READ_FILE") || self.is_elsewhere()
+    }
+
+    /// Of a file that cannot be read: the warehouse did not find it, or nothing, where it was told to look.
+    pub fn is_elsewhere(&self) -> bool {
         let class = self.class.as_str();
-        class.starts_with("FAILED_READ_FILE")
-            || matches!(class, "PATH_NOT_FOUND" | "COPY_INTO_SOURCE_SCHEMA_INFERENCE_FAILED")
+        matches!(class, "PATH_NOT_FOUND" | "COPY_INTO_SOURCE_SCHEMA_INFERENCE_FAILED")
+            || (class.starts_with("FAILED_READ_FILE") && class.ends_with("FILE_NOT_EXIST"))
+    }
+
+    /// The version of the target that the statement looks back at is gone.
+    pub fn is_version_gone(&self) -> bool {
+        self.class == VERSION_GONE
     }
 
     /// What it means.
@@ -141,8 +186,12 @@ impl SqlFailure {
         if state == "P0001" || class == "USER_RAISED_EXCEPTION" {
             return SqlVerdict::Guard;
         }
+        if class == "DELTA_POST_COMMIT_HOOK_FAILED" || state == "2DKD0" {
+            return SqlVerdict::Committed;
+        }
         let is_copy_conflict = class.starts_with("COPY_INTO_") || class == "TRANSACTION_CONCURRENT_COPY_INTO";
-        if state == "2D521" || (state == "25000" && is_copy_conflict) || is_delta_conflict(class) {
+        let is_conflict = class.starts_with("DELTA_CONCURRENT_") || TRANSIENT_CLASSES.contains(&class);
+        if state == "2D521" || (state == "25000" && is_copy_conflict) || is_conflict {
             return SqlVerdict::Passes;
         }
         if self.is_unreadable() {
@@ -156,21 +205,41 @@ impl SqlFailure {
             | "SCHEMA_NOT_FOUND"
             | "DELTA_TABLE_NOT_FOUND"
             | "DELTA_MISSING_DELTA_TABLE_COPY_INTO" => return SqlVerdict::Missing,
-            "TABLE_OR_VIEW_ALREADY_EXISTS" | "FIELD_ALREADY_EXISTS" | "DELTA_TABLE_ALREADY_EXISTS" => {
-                return SqlVerdict::AlreadyThere;
-            }
+            "TABLE_OR_VIEW_ALREADY_EXISTS" | "DELTA_TABLE_ALREADY_EXISTS" => return SqlVerdict::AlreadyThere,
+            "FIELD_ALREADY_EXISTS" | "FIELDS_ALREADY_EXISTS" => return SqlVerdict::ColumnThere,
             _ => {}
         }
+        self.by_state()
+    }
+
+    /// What it means by its code, where its class says no more.
+    fn by_state(&self) -> SqlVerdict {
+        let (class, state) = (self.class.as_str(), self.sqlstate.as_str());
+        let is_about_data = matches!(state.get(..2), Some("22" | "23"))
+            || state == "21506"
+            || ABOUT_DATA.iter().any(|part| class.contains(part));
+        if is_about_data {
+            // A statement without rows cannot break on one: what does not fit there is a setting, or the table.
+            let is_of_rows = self.subject == Subject::Rows && !ABOUT_SETTINGS.contains(&class);
+            return if is_of_rows {
+                SqlVerdict::Data
+            } else {
+                SqlVerdict::Refused
+            };
+        }
         match state.get(..2) {
-            Some("22" | "23") => SqlVerdict::Data,
-            _ if ABOUT_DATA.iter().any(|part| class.contains(part)) => SqlVerdict::Data,
-            _ if state == "21506" => SqlVerdict::Data,
             _ if state == "42P01" => SqlVerdict::Missing,
             _ if state == "42P07" => SqlVerdict::AlreadyThere,
+            _ if matches!(state, "42710" | "42711") => SqlVerdict::ColumnThere,
             Some("0A") => SqlVerdict::Unsupported,
             Some("42" | "44" | "54") => SqlVerdict::Refused,
             _ if TRANSIENT_CODES.contains(&self.code.as_str()) || is_transient(&self.message) => SqlVerdict::Passes,
-            Some("XX") => SqlVerdict::Passes,
+            // By the standard: the connection, a rollback, the system below. XX is the engine's own defect: often gone with
+            // the executor that had it, and where it stays, the host's last delivery says so.
+            Some("08" | "40" | "58" | "XX") => SqlVerdict::Passes,
+            // Nothing was said at all: nobody could act on it.
+            _ if self.class.is_empty() && self.code.is_empty() && self.message.is_empty() => SqlVerdict::Passes,
+            // What we do not know is for somebody to read: the run waits, with the message in its job's document.
             _ => SqlVerdict::Refused,
         }
     }
@@ -190,13 +259,11 @@ impl fmt::Display for SqlFailure {
     }
 }
 
-fn is_delta_conflict(class: &str) -> bool {
-    class.starts_with("DELTA_CONCURRENT_") || matches!(class, "DELTA_METADATA_CHANGED" | "DELTA_PROTOCOL_CHANGED")
-}
-
 /// Whether a text is one of the conditions that pass.
 pub(super) fn is_transient(text: &str) -> bool {
-    TRANSIENT.iter().any(|pattern| text.contains(pattern))
+    let (before, after) = TRANSIENT_AROUND;
+    let is_around = || text.split_once(before).is_some_and(|(_, rest)| rest.contains(after));
+    TRANSIENT.iter().any(|pattern| text.contains(pattern)) || is_around()
 }
 
 /// The first `[UPPER_SNAKE.SUB]` of a message.
@@ -243,26 +310,26 @@ fn without_signatures(message: &str) -> String {
 mod tests {
     use super::*;
 
+    fn of_rows(sqlstate: Option<&str>, message: &str) -> SqlFailure {
+        SqlFailure::new(Subject::Rows, sqlstate, "BAD_REQUEST".into(), message)
+    }
+
     fn verdict(sqlstate: Option<&str>, message: &str) -> SqlVerdict {
-        SqlFailure::new(sqlstate, "BAD_REQUEST".into(), message).verdict()
+        of_rows(sqlstate, message).verdict()
     }
 
     #[test]
     fn class_and_sqlstate_are_found_where_servers_put_them() {
         let old = "\n[PARSE_SYNTAX_ERROR] Syntax error at or near 'INSER'. SQLSTATE: 42601 (line 1, pos 0)\n\n== SQL ==\nINSER INTO x\n^^^\n";
-        let failure = SqlFailure::new(None, "BAD_REQUEST".into(), old);
+        let failure = of_rows(None, old);
         assert_eq!(
             (failure.class.as_str(), failure.sqlstate.as_str()),
             ("PARSE_SYNTAX_ERROR", "42601")
         );
         assert!(!failure.to_string().contains("INSER INTO"), "{failure}");
-        let new = SqlFailure::new(
-            Some("2D521"),
-            "BAD_REQUEST".into(),
-            "[DELTA_CONCURRENT_APPEND.ROW_LEVEL_CHANGES] x",
-        );
+        let new = of_rows(Some("2D521"), "[DELTA_CONCURRENT_APPEND.ROW_LEVEL_CHANGES] x");
         let url = "[FAILED_READ_FILE.NO_HINT] https://a.b/c?sp=r&sig=Xy%2Fk%3D&se=1 and 'sr=d&sig=AbC'";
-        let failure = SqlFailure::new(None, String::new(), url).to_string();
+        let failure = SqlFailure::new(Subject::Rows, None, String::new(), url).to_string();
         assert!(!failure.contains("Xy") && !failure.contains("AbC"), "{failure}");
         assert!(failure.contains("sig=***&se=1 and 'sr=d&sig=***'"), "{failure}");
         assert_eq!(new.class, "DELTA_CONCURRENT_APPEND.ROW_LEVEL_CHANGES");
@@ -324,6 +391,48 @@ mod tests {
     }
 
     #[test]
+    fn what_passes_is_told_from_what_somebody_must_read() {
+        for (state, message, expected) in [
+            (None, "worker env abc-1 not found", SqlVerdict::Passes),
+            (None, "a worker env is there", SqlVerdict::Refused),
+            (
+                Some("40000"),
+                "[DELTA_MAX_COMMIT_RETRIES_EXCEEDED] x",
+                SqlVerdict::Passes,
+            ),
+            (
+                Some("KD007"),
+                "[DELTA_SCHEMA_CHANGE_SINCE_ANALYSIS] x",
+                SqlVerdict::Passes,
+            ),
+            (
+                Some("25000"),
+                "[DELTA_MERGE_MATERIALIZE_SOURCE_FAILED_REPEATEDLY] x",
+                SqlVerdict::Passes,
+            ),
+            (Some("25000"), "[OF_ANOTHER_KIND] x", SqlVerdict::Refused),
+            (Some("58030"), "[TASK_WRITE_FAILED] x", SqlVerdict::Passes),
+            (
+                Some("2DKD0"),
+                "[DELTA_POST_COMMIT_HOOK_FAILED] committed, but x",
+                SqlVerdict::Committed,
+            ),
+            (Some("42710"), "[FIELDS_ALREADY_EXISTS] x", SqlVerdict::ColumnThere),
+            (Some("42711"), "[COLUMN_ALREADY_EXISTS] x", SqlVerdict::ColumnThere),
+            (Some("XX000"), "[NEVER_HEARD_OF] x", SqlVerdict::Passes),
+            (Some("KD999"), "[NEVER_HEARD_OF] x", SqlVerdict::Refused),
+            (None, "something went wrong", SqlVerdict::Refused),
+            (
+                Some("42K0D"),
+                "[FAILED_READ_FILE.FILE_NOT_EXIST] x",
+                SqlVerdict::FileGone,
+            ),
+        ] {
+            assert_eq!(verdict(state, message), expected, "{message}");
+        }
+    }
+
+    #[test]
     fn an_error_around_another_means_what_the_inner_one_means() {
         for (inner, expected) in [
             (
@@ -341,19 +450,51 @@ mod tests {
         ] {
             let message =
                 format!("[TASK_WRITE_FAILED] Task failed while writing rows to x. SQLSTATE: 58030\nCaused by: {inner}");
-            let failure = SqlFailure::new(Some("58030"), "BAD_REQUEST".into(), &message);
+            let failure = of_rows(Some("58030"), &message);
             assert_eq!(failure.verdict(), expected, "{inner}");
             assert!(!failure.to_string().contains("hunter2"));
         }
     }
 
     #[test]
+    fn an_error_that_says_nothing_is_told_by_its_code_alone() {
+        for (code, expected) in [
+            ("", SqlVerdict::Passes),
+            ("IO_ERROR", SqlVerdict::Passes),
+            ("UNKNOWN", SqlVerdict::Passes),
+            ("BAD_REQUEST", SqlVerdict::Refused),
+            ("NOT_FOUND", SqlVerdict::Refused),
+        ] {
+            let failure = SqlFailure::new(Subject::Rows, None, code.into(), "");
+            assert_eq!(failure.verdict(), expected, "{code}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_a_statement_without_rows_is_no_value() {
+        for (state, message) in [
+            ("22000", "[DELTA_CLUSTERING_COLUMN_MISSING_STATS] id has no statistics"),
+            ("22006", "[DELTA_INVALID_INTERVAL] 'soon' is no interval"),
+            ("22023", "[DELTA_INVALID_AUTO_COMPACT_TYPE] 'perhaps' is none"),
+            ("22003", "[DELTA_VERSION_NOT_FOUND] 17 is gone"),
+            ("22023", "[NEVER_HEARD_OF] a property"),
+        ] {
+            let about = |subject| SqlFailure::new(subject, Some(state), "BAD_REQUEST".into(), message);
+            let failure = about(Subject::Table);
+            assert_eq!(failure.verdict(), SqlVerdict::Refused, "{message}");
+            assert_eq!(failure.message, message, "somebody must read it");
+            let known = message.contains("DELTA_");
+            assert_eq!(
+                about(Subject::Rows).verdict() == SqlVerdict::Refused,
+                known,
+                "{message}"
+            );
+        }
+    }
+
+    #[test]
     fn a_message_that_quotes_data_is_not_kept() {
-        let failure = SqlFailure::new(
-            Some("22018"),
-            "BAD_REQUEST".into(),
-            "[CAST_INVALID_INPUT] The value 'hunter2' …",
-        );
+        let failure = of_rows(Some("22018"), "[CAST_INVALID_INPUT] The value 'hunter2' …");
         assert!(!format!("{failure} {failure:?}").contains("hunter2"));
     }
 }

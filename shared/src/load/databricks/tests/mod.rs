@@ -257,6 +257,51 @@ async fn a_transaction_that_is_known_to_be_refused_is_sent_again_without() {
     }
 }
 
+/// What a COPY that cannot read its files means, by what is staged: each of two files with so many bytes.
+async fn unreadable(sizes: &[usize], sends: u32, message: &'static str) -> Result<Reply> {
+    let (run, plan, files) = (run_id(), plan(WriteMode::Merge), files(2));
+    let store = Arc::new(InMemory::new());
+    for (file, size) in files.iter().zip(sizes) {
+        let path = Path::from(format!("root/data/{run}/{}", file.name));
+        store.put(&path, vec![0; *size].into()).await.unwrap();
+    }
+    let answerer = Answerer::start(move |_, _| failed("KD001", message)).await;
+    let work = Work {
+        sends,
+        ..work(&run, &plan, &files)
+    };
+    loader_at(&answerer.base, store).send(&work, Step::Copy(0)).await
+}
+
+#[tokio::test]
+async fn files_that_are_whole_are_not_read_from_the_source_again() {
+    let (nowhere, broken) = ("[PATH_NOT_FOUND] x", "[FAILED_READ_FILE.NO_HINT] 503 Server Busy");
+    for message in [
+        nowhere,
+        "[COPY_INTO_SOURCE_SCHEMA_INFERENCE_FAILED] x",
+        "[FAILED_READ_FILE.FILE_NOT_EXIST] x",
+    ] {
+        let error = unreadable(&[100, 100], 1, message).await.unwrap_err();
+        assert_eq!((error.kind(), error.fate()), (ErrorKind::Access, Fate::RunGoesOn));
+        assert!(error.chain().contains("look at copy_from"), "{}", error.chain());
+    }
+    let reply = unreadable(&[100, 100], 8, broken).await.unwrap();
+    assert!(matches!(reply, Reply::SendAgain(_)), "{reply:?}");
+    // It does not pass: somebody is told, and the run stays.
+    let error = unreadable(&[100, 100], 9, broken).await.unwrap_err();
+    assert_eq!(
+        (error.kind(), error.fate()),
+        (ErrorKind::WarehouseRejected, Fate::RunGoesOn)
+    );
+    for sizes in [&[100][..], &[100, 50], &[]] {
+        for message in [nowhere, broken] {
+            let error = unreadable(sizes, 1, message).await.unwrap_err();
+            assert_eq!(error.fate(), Fate::RunIsLost, "{sizes:?} {message}");
+            assert!(error.chain().contains("a staged file cannot be read"));
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_set_operation_reports_what_its_text_asserts_and_its_counters_say() {
     let merged = |_: &str| {
@@ -302,6 +347,45 @@ async fn an_unknown_fate_is_sent_again_and_never_by_the_loader() {
 
 /// What a step's end means: sent again, or an error of this kind and fate.
 type End = std::result::Result<(), (ErrorKind, Fate)>;
+
+/// A step that the engine refuses so.
+async fn ends_as(step: Step, (sqlstate, message): (&'static str, &'static str), expected: End) {
+    let answer = move |_: &str| failed(sqlstate, message);
+    let end = sent(answer, &plan(WriteMode::Merge), step).await;
+    let end = end.map(|reply| assert!(matches!(reply, Reply::SendAgain(_)), "{message}"));
+    assert_eq!(end.map_err(|e| (e.kind(), e.fate())), expected, "{step} {message}");
+}
+
+#[tokio::test]
+async fn what_is_no_fault_of_the_rows_leaves_the_run_as_it_is() {
+    let rejected = |fate| Err((ErrorKind::WarehouseRejected, fate));
+    for (step, sqlstate, message, expected) in [
+        (Step::Apply, "2DKD0", "[DELTA_POST_COMMIT_HOOK_FAILED] x", Ok(())),
+        (Step::Copy(0), "40000", "[DELTA_MAX_COMMIT_RETRIES_EXCEEDED] x", Ok(())),
+        (
+            Step::CreateStaging,
+            "22000",
+            "[DELTA_CLUSTERING_COLUMN_MISSING_STATS] x",
+            rejected(Fate::RunGoesOn),
+        ),
+        // It names a column twice: nobody made the table.
+        (
+            Step::CreateStaging,
+            "42711",
+            "[COLUMN_ALREADY_EXISTS] x",
+            rejected(Fate::RunGoesOn),
+        ),
+        // The next plan looks back at another version.
+        (
+            Step::Apply,
+            "22003",
+            "[DELTA_VERSION_NOT_FOUND] x",
+            rejected(Fate::RunIsLost),
+        ),
+    ] {
+        ends_as(step, (sqlstate, message), expected).await;
+    }
+}
 
 #[tokio::test]
 async fn each_end_of_a_step_has_its_meaning() {
@@ -363,10 +447,7 @@ async fn each_end_of_a_step_has_its_meaning() {
         ),
     ];
     for (step, sqlstate, message, expected) in ends {
-        let answer = move |_: &str| failed(sqlstate, message);
-        let end = sent(answer, &plan(WriteMode::Merge), step).await;
-        let end = end.map(|reply| assert!(matches!(reply, Reply::SendAgain(_)), "{message}"));
-        assert_eq!(end.map_err(|e| (e.kind(), e.fate())), expected, "{step} {message}");
+        ends_as(step, (sqlstate, message), expected).await;
     }
     let there = |_: &str| failed("42P07", "[TABLE_OR_VIEW_ALREADY_EXISTS] x");
     let reply = sent(there, &plan(WriteMode::Merge), Step::CreateStaging).await.unwrap();
@@ -491,6 +572,57 @@ async fn a_table_is_made_once_and_then_left_alone() {
     assert_eq!(found.schema.columns.len(), 5, "our own columns are left out");
     assert!(!found.schema.columns[0].nullable && found.schema.columns[1].nullable);
     assert_eq!(found.fed_by[&run.job], run.life);
+}
+
+#[tokio::test]
+async fn a_column_whose_answer_was_lost_is_not_added_again() {
+    let (run, plan) = (run_id(), plan(WriteMode::Merge));
+    let (table, adds) = (with_a_table(), Mutex::new(0));
+    table("CREATE TABLE");
+    let (answerer, loader) = answering(move |sql| {
+        let mut adds = adds.lock().unwrap();
+        if sql.contains("ADD COLUMNS") {
+            *adds += 1;
+            return match *adds {
+                1 => Answered::HangUp,
+                _ => failed("42710", "[FIELDS_ALREADY_EXISTS] Cannot add column `amount`"),
+            };
+        }
+        match sql.starts_with("DESCRIBE TABLE") && *adds == 0 {
+            true => succeeded(
+                &["col_name", "data_type", "comment"],
+                &[
+                    &[Some("id"), Some("bigint"), Some("")],
+                    &[Some("Order `No`"), Some("string"), None],
+                    &[Some("updated_at"), Some("timestamp_ntz"), None],
+                    &[Some("is_deleted"), Some("boolean"), None],
+                    &[Some("_lakeward_run"), Some("string"), None],
+                ],
+            ),
+            false => table(sql),
+        }
+    })
+    .await;
+    loader.prepare(&work(&run, &plan, &[])).await.unwrap();
+    let sent = answerer.statements();
+    assert_eq!(sent.iter().filter(|sql| sql.contains("ADD COLUMNS")).count(), 2);
+}
+
+/// A setting that does not fit is nothing that reading the source again would mend.
+#[tokio::test]
+async fn a_target_that_refuses_a_setting_leaves_the_run_as_it_is_and_says_why() {
+    let (run, plan) = (run_id(), plan(WriteMode::Merge));
+    let (_answerer, loader) = answering(|sql| match sql.starts_with("CREATE") {
+        true => failed("22006", "[DELTA_INVALID_INTERVAL] 'soon' is no interval"),
+        false => failed("42P01", "[TABLE_OR_VIEW_NOT_FOUND] x"),
+    })
+    .await;
+    let error = loader.prepare(&work(&run, &plan, &[])).await.unwrap_err();
+    assert_eq!(
+        (error.kind(), error.fate()),
+        (ErrorKind::WarehouseRejected, Fate::RunGoesOn)
+    );
+    assert!(error.chain().contains("'soon' is no interval"), "{}", error.chain());
 }
 
 #[tokio::test]
