@@ -6,6 +6,7 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::time::Duration;
 
 /// A result whose error says who must act.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -83,6 +84,8 @@ pub struct Error {
     kind: ErrorKind,
     fate: Fate,
     context: String,
+    retry_after: Option<Duration>,
+    is_without_effect: bool,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -98,6 +101,8 @@ impl Error {
             kind,
             fate,
             context: context.into(),
+            retry_after: None,
+            is_without_effect: false,
             source: None,
         }
     }
@@ -128,6 +133,20 @@ impl Error {
         self
     }
 
+    /// Says how long the other side asked to be left alone: the message that is delivered again comes no earlier.
+    #[must_use]
+    pub fn retry_after(mut self, pause: Duration) -> Self {
+        self.retry_after = Some(pause);
+        self
+    }
+
+    /// Says that what was sent has ended, or never began: it will not take effect any more. Of other errors nobody knows.
+    #[must_use]
+    pub fn without_effect(mut self) -> Self {
+        self.is_without_effect = true;
+        self
+    }
+
     /// Wraps this error into one that says what was being attempted; who must act stays the same.
     #[must_use]
     pub fn while_doing(self, context: impl Into<String>) -> Self {
@@ -135,6 +154,8 @@ impl Error {
             kind: self.kind,
             fate: self.fate,
             context: context.into(),
+            retry_after: self.retry_after,
+            is_without_effect: self.is_without_effect,
             source: Some(Box::new(self)),
         }
     }
@@ -147,6 +168,16 @@ impl Error {
     /// What it means for the run in which it happened.
     pub fn fate(&self) -> Fate {
         self.fate
+    }
+
+    /// Whether it is certain that what was sent takes no effect any more.
+    pub fn is_without_effect(&self) -> bool {
+        self.is_without_effect
+    }
+
+    /// How long the other side asked to be left alone, if it did.
+    pub fn asked_pause(&self) -> Option<Duration> {
+        self.retry_after
     }
 
     /// The whole chain in one line, outermost first. For the host, which prints a failure once.
@@ -208,6 +239,14 @@ mod tests {
             .while_doing("cannot stage slice s0001");
         assert_eq!(e.chain(), "cannot stage slice s0001: cannot write part p1: disk full");
         assert_eq!(e.kind().retry(), Retry::Later);
+    }
+
+    #[test]
+    fn what_the_other_side_asked_for_is_not_lost_on_the_way_up() {
+        let asked = Duration::from_mins(10);
+        let e = Error::new(ErrorKind::WarehouseBusy, "x").retry_after(asked);
+        assert_eq!(e.while_doing("y").while_doing("z").asked_pause(), Some(asked));
+        assert_eq!(Error::new(ErrorKind::WarehouseBusy, "x").asked_pause(), None);
     }
 
     #[test]

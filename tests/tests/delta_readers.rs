@@ -76,6 +76,7 @@ async fn load(lake: &Lake, number: u64, plan: &RunPlan, batches: &[RecordBatch])
         plan,
         files: &files,
         staging: None,
+        sends: 0,
     };
     loader.prepare(&work).await.unwrap();
     assert!(matches!(loader.send(&work, Step::Apply).await.unwrap(), Reply::Done(_)));

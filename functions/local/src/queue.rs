@@ -131,7 +131,8 @@ fn settle<H: Host>(host: &H, queue: &mut Queue, waiting: Waiting, outcome: Resul
     match outcome {
         Ok(outgoing) => outgoing.into_iter().for_each(|message| queue.send(message, 1)),
         Err(error) if error.kind().retry() == Retry::Later && waiting.delivery < options.deliveries_max => {
-            let delay = delay_before(waiting.delivery, options);
+            // No earlier than the other side asked, and those that it asked together come back apart all the same.
+            let delay = delay_before(waiting.delivery, options) + error.asked_pause().unwrap_or_default();
             host.will_retry(&waiting.message, delay, &error);
             queue.send(
                 Outgoing {
@@ -504,6 +505,18 @@ mod tests {
         let (host, _) = driven(Scripted::new(|_, _| Err(busy())), vec![finish("a")], quick()).await;
         assert_eq!(host.names().len(), 8);
         assert_eq!(host.told().last().unwrap(), "failed finish a: cannot connect");
+    }
+
+    #[tokio::test]
+    async fn a_message_does_not_come_again_before_the_other_side_wants_it() {
+        let asked = Duration::from_millis(150);
+        let host = Scripted::new(move |_, before| match before {
+            1 => Err(busy().retry_after(asked).while_doing("cannot load")),
+            _ => Ok(vec![]),
+        });
+        let (host, _) = driven(host, vec![finish("a")], quick()).await;
+        let seen = host.seen.lock().unwrap();
+        assert!(seen[1].1 - seen[0].1 >= asked, "{:?}", *seen);
     }
 
     #[tokio::test]

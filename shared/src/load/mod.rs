@@ -139,6 +139,8 @@ pub struct Work<'a> {
     pub files: &'a [StagedFile],
     /// The staging table that `run.json` names.
     pub staging: Option<&'a str>,
+    /// How often the right to send the step in hand was taken; 0 where no step is in hand.
+    pub sends: u32,
 }
 
 impl Work<'_> {

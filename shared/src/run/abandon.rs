@@ -37,6 +37,7 @@ pub(super) async fn abandon(id: &RunId, reason: &str, services: &Services) -> Re
             plan: &run.value.plan,
             files: &[],
             staging: run.value.load.staging.as_deref(),
+            sends: 0,
         };
         match decide(services.rules, &run.value, job.value.watermark.run, call) {
             AbandonAction::Stop(_) => return Ok(vec![]),

@@ -166,6 +166,16 @@ impl Loading<'_> {
             plan: &run.plan,
             files: &self.files,
             staging: run.load.staging.as_deref(),
+            sends: 0,
+        }
+    }
+
+    /// The same for the sake of a step.
+    fn work_on(&self, step: Step) -> Work<'_> {
+        let record = self.run.value.load.steps.iter().find(|r| r.step == step);
+        Work {
+            sends: record.map_or(0, |r| r.sends),
+            ..self.work()
         }
     }
 
@@ -189,7 +199,7 @@ impl Loading<'_> {
             FinishAction::Intend(step) => self.intend(step).await?,
             FinishAction::Send(step) => self.send(step).await?,
             FinishAction::Poll(step, statement) => {
-                let reply = loader.observe(&self.work(), step, &statement).await;
+                let reply = loader.observe(&self.work_on(step), step, &statement).await;
                 if !matches!(reply, Ok(Reply::Running(_))) {
                     self.spend_on(step);
                 }

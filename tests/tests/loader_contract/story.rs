@@ -56,6 +56,7 @@ impl Run {
             plan: &self.plan,
             files: &self.files,
             staging: Some(&self.staging),
+            sends: 1,
         }
     }
 

@@ -168,10 +168,8 @@ fn field(text: &str) -> Option<(String, ColumnType)> {
     let (name, kind) = match text.strip_prefix('`') {
         Some(rest) => {
             // A doubled backtick is one of the name's own.
-            let end = (0..rest.len()).find(|at| {
-                rest[*at..].starts_with('`')
-                    && !rest[at + 1..].starts_with('`')
-                    && rest[..*at].chars().rev().take_while(|c| *c == '`').count() % 2 == 0
+            let (end, _) = rest.match_indices('`').find(|(at, _)| {
+                !rest[at + 1..].starts_with('`') && rest[..*at].chars().rev().take_while(|c| *c == '`').count() % 2 == 0
             })?;
             (
                 rest[..end].replace("``", "`"),
@@ -232,6 +230,15 @@ mod tests {
                     ("e:f`,g".into(), ColumnType::Date),
                 ])),
             ),
+            (
+                "struct<`größe`:int,`é``ü`:date,höhe:string>",
+                Some(ColumnType::Struct(vec![
+                    ("größe".into(), ColumnType::Int32),
+                    ("é`ü".into(), ColumnType::Date),
+                    ("höhe".into(), ColumnType::Text),
+                ])),
+            ),
+            ("struct<`größe", None),
             ("variant", None),
             ("map<string,int>", None),
             ("varchar(10)", None),

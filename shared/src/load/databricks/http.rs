@@ -4,6 +4,9 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
+use reqwest::header::{HeaderMap, RETRY_AFTER};
+
 use crate::error::{ErrorKind, OrError as _, Result};
 
 /// Plain: driver look-alikes change how the server behaves.
@@ -11,9 +14,23 @@ pub(super) const USER_AGENT: &str = concat!("lakeward/", env!("CARGO_PKG_VERSION
 /// A host that is there answers at once.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// No redirects: none of the APIs has any, and a token must not follow one.
+/// Whoever asks for more patience is asked again once a day all the same; a time without end must not be added to a clock.
+const RETRY_AFTER_MAX: Duration = Duration::from_hours(24);
+
+/// For what is reached over the network, by way of the machine's proxy where it has one.
 pub(super) fn client(request_max: Duration) -> Result<reqwest::Client> {
-    reqwest::Client::builder()
+    built(reqwest::Client::builder(), request_max)
+}
+
+/// For the platform's own endpoints, which speak plain HTTP and answer this machine only: a proxy would read the token,
+/// and get that of its own machine.
+pub(super) fn without_proxy(request_max: Duration) -> Result<reqwest::Client> {
+    built(reqwest::Client::builder().no_proxy(), request_max)
+}
+
+/// No redirects: none of the APIs has any, and a token must not follow one.
+fn built(builder: reqwest::ClientBuilder, request_max: Duration) -> Result<reqwest::Client> {
+    builder
         .user_agent(USER_AGENT)
         .connect_timeout(CONNECT_TIMEOUT)
         .timeout(request_max)
@@ -24,6 +41,20 @@ pub(super) fn client(request_max: Duration) -> Result<reqwest::Client> {
         })
 }
 
+/// How long the service asks to be left alone: seconds, or until when (RFC 9110, 10.2.3).
+pub(super) fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    let asked = match text.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => {
+            let until = DateTime::parse_from_rfc2822(text).ok()?;
+            // A moment that is over: at once.
+            until.signed_duration_since(now).to_std().unwrap_or_default()
+        }
+    };
+    Some(asked.min(RETRY_AFTER_MAX))
+}
+
 /// The innermost cause: the outer ones repeat the address.
 pub(super) fn plain(error: reqwest::Error) -> String {
     let error = error.without_url();
@@ -32,4 +63,39 @@ pub(super) fn plain(error: reqwest::Error) -> String {
         cause = inner;
     }
     cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_says_when_to_come_again_in_seconds_or_by_a_date() {
+        let now = "2026-05-01T10:00:00Z".parse().unwrap();
+        for (text, expected) in [
+            ("30", Some(seconds(30))),
+            (" 0 ", Some(seconds(0))),
+            ("Fri, 01 May 2026 10:02:00 GMT", Some(seconds(120))),
+            ("Fri, 01 May 2026 09:00:00 GMT", Some(seconds(0))),
+            ("18446744073709551615", Some(RETRY_AFTER_MAX)),
+            ("Fri, 01 May 2099 09:00:00 GMT", Some(RETRY_AFTER_MAX)),
+            ("soon", None),
+        ] {
+            let headers = HeaderMap::from_iter([(RETRY_AFTER, text.parse().unwrap())]);
+            assert_eq!(retry_after(&headers, now), expected, "{text}");
+        }
+        assert_eq!(retry_after(&HeaderMap::new(), now), None);
+    }
+
+    #[test]
+    fn the_platforms_own_endpoints_are_asked_without_a_proxy() {
+        // What a client has of a proxy, the machine's included, is told by its text alone.
+        let told = |client: Result<reqwest::Client>| format!("{:?}", client.unwrap());
+        assert!(told(client(seconds(1))).contains("prox"));
+        assert!(!told(without_proxy(seconds(1))).contains("prox"));
+    }
+
+    fn seconds(count: u64) -> Duration {
+        Duration::from_secs(count)
+    }
 }

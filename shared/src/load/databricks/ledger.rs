@@ -63,8 +63,15 @@ pub(super) fn place(loader: &Databricks, work: &Work<'_>) -> Result<Option<Objec
 }
 
 fn takes_part(found: &Found) -> bool {
-    let says = |name: &str, value: &str| found.properties.get(name).is_some_and(|v| v == value);
-    says(CATALOG_MANAGED, "supported") && !says(TRANSACTIONS, REFUSED)
+    says(found, CATALOG_MANAGED, "supported") && !is_refused(found)
+}
+
+fn is_refused(found: &Found) -> bool {
+    says(found, TRANSACTIONS, REFUSED)
+}
+
+fn says(found: &Found, name: &str, value: &str) -> bool {
+    found.properties.get(name).is_some_and(|v| v == value)
 }
 
 /// What a new target gets: an append's can take part.
@@ -108,8 +115,13 @@ fn doing(work: &Work<'_>) -> String {
 /// Puts down in the target that its warehouse refuses transactions: from now on rows come by COPY INTO alone.
 pub(super) async fn do_without(loader: &Databricks, work: &Work<'_>, why: Failure) -> Result<Reply> {
     let target = loader.object(&work.plan.target)?;
-    if live(loader, work).await?.ledger.is_none() {
-        return Err(why.into_error());
+    let found = look(loader, &target).await?;
+    if found.as_ref().is_some_and(is_refused) {
+        // It was put down by a call that died before it forgot the statement.
+        return Ok(Reply::SendAgain(why.to_string()));
+    }
+    if Live::of(loader, work, found.as_ref())?.ledger.is_none() {
+        return Err(why.into_error().without_effect());
     }
     tracing::warn!(
         run = %work.run,

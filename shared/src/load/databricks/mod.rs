@@ -5,7 +5,7 @@
 //! to rename, drop or truncate a target, to decide by the query history, and to remember anything between calls.
 //!
 //! Neighbours: `auth` gets tokens, `client` submits statements, `render` writes SQL, `describe` and `prepare` see to the target,
-//! `steps` load, `ledger` lets appends commit with their run's row, `withdraw` takes a run out, `sas` signs for
+//! `steps` load, `unreadable` tells lost files from hidden ones, `ledger` lets appends commit with their run's row, `withdraw` takes a run out, `sas` signs for
 //! a run's folder, `clean` and `check` are for people's commands.
 
 use std::collections::BTreeMap;
@@ -45,6 +45,7 @@ mod preview;
 mod render;
 mod sas;
 mod steps;
+mod unreadable;
 mod withdraw;
 
 #[cfg(test)]

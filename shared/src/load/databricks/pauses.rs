@@ -1,7 +1,7 @@
 //! How long to wait: between sends that did not run, between polls, and for a statement to end.
 //!
-//! It refuses to come earlier than the service asked: a longer `Retry-After` than a call can wait ends the call, and the
-//! message comes again later. The numbers are those of the vendor's connector retry specification, with a shorter
+//! It refuses to come earlier than the service asked: a longer `Retry-After` than a call can wait ends the call with an
+//! error that carries it, and the host delivers the message after it. The numbers are those of the vendor's connector retry specification, with a shorter
 //! limit: a function lives for minutes and its message is redelivered anyway.
 
 use std::time::Duration;
@@ -67,7 +67,8 @@ impl Pauses {
     pub(super) fn before_retry(&self, own: Option<Duration>, asked: Option<Duration>) -> Option<Duration> {
         match (own, asked) {
             (Some(_), Some(asked)) if asked > self.asked_max => None,
-            (Some(own), Some(asked)) => Some(own.max(asked)),
+            // Its own is jittered: who was asked together does not come back together.
+            (Some(own), Some(asked)) => Some(asked + own),
             (own, _) => own,
         }
     }
@@ -81,8 +82,9 @@ mod tests {
     fn the_service_is_never_asked_again_before_it_wants_to_be() {
         let pauses = Pauses::default();
         let second = Duration::from_secs;
-        assert_eq!(pauses.before_retry(Some(second(1)), Some(second(30))), Some(second(30)));
-        assert_eq!(pauses.before_retry(Some(second(9)), Some(second(3))), Some(second(9)));
+        assert_eq!(pauses.before_retry(Some(second(1)), Some(second(30))), Some(second(31)));
+        assert_eq!(pauses.before_retry(Some(second(9)), Some(second(3))), Some(second(12)));
+        assert_eq!(pauses.before_retry(Some(second(9)), None), Some(second(9)));
         assert_eq!(pauses.before_retry(Some(second(1)), Some(second(600))), None);
         assert_eq!(pauses.before_retry(None, Some(second(1))), None);
     }

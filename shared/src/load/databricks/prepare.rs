@@ -30,6 +30,7 @@ const WIDENING: &str = "delta.enableTypeWidening";
 /// Creates, claims, alters.
 pub(super) async fn prepare(loader: &Databricks, work: &Work<'_>) -> Result<()> {
     check_key(work.plan)?;
+    let mut met = None;
     for _ in 0..ROUNDS_MAX {
         let (live, statements) = needed(loader, work).await?;
         if statements.is_empty() {
@@ -39,8 +40,11 @@ pub(super) async fn prepare(loader: &Databricks, work: &Work<'_>) -> Result<()> 
         for sql in statements {
             match loader.client.run(&Statement::brief("prepare", &sql)).await {
                 Ok(_) => {}
-                // Somebody else did the same: the next look tells what is left to do.
-                Err(e) if e.says(SqlVerdict::AlreadyThere) || e.says(SqlVerdict::Passes) => break,
+                // Somebody else did the same, or an earlier send whose answer was lost: the next look tells what is left.
+                Err(e) if is_done_or_passes(&e, &sql) => {
+                    met = Some(e.to_string());
+                    break;
+                }
                 Err(e) => {
                     let doing = format!("cannot prepare table {}{}", work.plan.target, hint(&sql, &live));
                     return Err(e.into_error().while_doing(doing));
@@ -48,10 +52,19 @@ pub(super) async fn prepare(loader: &Databricks, work: &Work<'_>) -> Result<()> 
             }
         }
     }
-    Err(Error::new(
-        ErrorKind::Conflict,
-        format!("cannot prepare table {}: others keep changing it", work.plan.target),
-    ))
+    let text = format!("cannot prepare table {}: others keep changing it", work.plan.target);
+    let conflict = Error::new(ErrorKind::Conflict, text);
+    Err(match met {
+        Some(met) => conflict.because(met),
+        None => conflict,
+    })
+}
+
+fn is_done_or_passes(failure: &Failure, sql: &str) -> bool {
+    // Elsewhere a name that is there twice is one of the statement's own.
+    let is_added = failure.says(SqlVerdict::ColumnThere) && sql.starts_with("ALTER TABLE");
+    let passes = failure.says(SqlVerdict::Passes) || failure.says(SqlVerdict::Committed);
+    is_added || passes || failure.says(SqlVerdict::AlreadyThere)
 }
 
 /// Looks at the target: what a load must know of it, and the statements that make it as the plan says.

@@ -35,6 +35,7 @@ pub(super) async fn preview(loader: &Databricks, run: &RunId, plan: &RunPlan) ->
         plan,
         files: &files,
         staging: Some(NONCE),
+        sends: 0,
     };
     let (live, mut statements) = prepare::needed(loader, &work).await?;
     statements.extend(prepare::retag(loader, &loader.object(&plan.target)?).await?);

@@ -4,7 +4,7 @@
 //! staged are known to be in: either it says so itself, or it found its files loaded and the rows are there by their tag.
 
 use super::Databricks;
-use super::client::{Answer, Failure, FailureKind, Rows, SqlVerdict, Statement, Wait};
+use super::client::{Answer, Failure, FailureKind, Rows, SqlVerdict, Statement, Subject, Wait};
 use super::columns::lineage;
 use super::ledger::{self, Live};
 use super::render::copy::{Access, FILES_PER_COPY, Reading, chunk, copy};
@@ -15,6 +15,7 @@ use super::render::scd2::scd2;
 use super::render::sync::sync;
 use super::render::table::create_staging;
 use super::render::{count, count_run, overwrite, replace_range};
+use super::unreadable;
 use crate::error::{Error, ErrorKind, Result};
 use crate::load::{Reply, Work};
 use crate::model::job::WriteMode;
@@ -91,8 +92,17 @@ pub(super) fn statement(loader: &Databricks, work: &Work<'_>, step: Step, sendin
     };
     Ok(Statement {
         wait,
+        subject: subject(step),
+        send: work.sends,
         ..Statement::brief(step.to_string(), sql)
     })
+}
+
+fn subject(step: Step) -> Subject {
+    match step {
+        Step::CreateStaging => Subject::Table,
+        Step::Copy(_) | Step::Apply => Subject::Rows,
+    }
 }
 
 /// Sends a step, once.
@@ -113,7 +123,7 @@ pub(super) async fn send(loader: &Databricks, work: &Work<'_>, step: Step) -> Re
 
 /// Asks after a step.
 pub(super) async fn observe(loader: &Databricks, work: &Work<'_>, step: Step, id: &str) -> Result<Reply> {
-    let answer = loader.client.poll(&step.to_string(), id).await;
+    let answer = loader.client.poll(&step.to_string(), subject(step), id).await;
     settle(loader, work, step, answer).await
 }
 
@@ -129,7 +139,7 @@ async fn settle(
         Err(failure) if failure.says(SqlVerdict::NoTransactions) && matches!(step, Step::Copy(_)) => {
             return ledger::do_without(loader, work, failure).await;
         }
-        Err(failure) => return fate(loader, work, step, failure),
+        Err(failure) => return fate(loader, work, step, failure).await,
     };
     match step {
         Step::CreateStaging => Ok(Reply::Done(Outcome::default())),
@@ -183,25 +193,27 @@ async fn copied(loader: &Databricks, work: &Work<'_>, n: u32, rows: &Rows) -> Re
     if skipped == 0 && inserted == Some(expected) {
         return Ok(done);
     }
-    if skipped == 0 && inserted.unwrap_or_default() == 0 {
+    let mut took = inserted.unwrap_or_default();
+    if skipped == 0 && took == 0 {
         // An earlier send won: then the rows of this chunk and of those before it are there.
         let before: u64 = (0..n).flat_map(|n| chunk(work.files, n)).map(|f| f.rows).sum();
         let found = count_loaded(loader, work).await?;
-        let is_there = match work.plan.mode {
-            // Of a target others may have taken rows since, or made them theirs. A COPY commits as a whole: some of its
-            // rows say that all were there.
-            WriteMode::Append => found > before && found <= before + expected,
-            _ => found == before + expected,
+        // Between two sends others may have taken rows of a target, or made them theirs. A COPY commits as a whole: some of
+        // its rows say that all were there. Of the only send nothing can be missing but what it passed over.
+        let may_be_fewer = work.plan.mode == WriteMode::Append && work.sends > 1;
+        let is_there = match may_be_fewer {
+            true => found > before && found <= before + expected,
+            false => found == before + expected,
         };
         if is_there {
             return Ok(done);
         }
+        took = found.saturating_sub(before);
     }
     let text = format!(
-        "cannot load run {}: {expected} rows were staged for {} and COPY INTO took {}, skipping {skipped} files: the run is given up and read again",
+        "cannot load run {}: {expected} rows were staged for {} and COPY INTO took {took}, skipping {skipped} files: the run is given up and read again",
         work.run,
-        Step::Copy(n),
-        inserted.unwrap_or_default()
+        Step::Copy(n)
     );
     Err(Error::new(ErrorKind::WarehouseRejected, text).run_is_lost())
 }
@@ -221,11 +233,18 @@ async fn count_loaded(loader: &Databricks, work: &Work<'_>) -> Result<u64> {
 }
 
 /// What becomes of a step that did not end well.
-fn fate(loader: &Databricks, work: &Work<'_>, step: Step, failure: Failure) -> Result<Reply> {
+async fn fate(loader: &Databricks, work: &Work<'_>, step: Step, failure: Failure) -> Result<Reply> {
     let again = |failure: &Failure| Ok(Reply::SendAgain(failure.to_string()));
     let sql = match &failure.kind {
-        FailureKind::Ended(_) | FailureKind::NotRun { .. } => return again(&failure),
+        FailureKind::Ended(_) => return again(&failure),
+        FailureKind::Sql(_) if failure.may_be_repeated() => return again(&failure),
         FailureKind::Sql(sql) => sql,
+        // Refused at the door, a statement has not run; a question that is refused says nothing of the statement.
+        FailureKind::NotRun { .. } | FailureKind::Refused { .. } | FailureKind::NoToken(_)
+            if failure.statement.is_none() =>
+        {
+            return Err(failure.into_error().without_effect());
+        }
         _ => return Err(failure.into_error()),
     };
     let lost = |failure: Failure, why: &str| {
@@ -235,7 +254,6 @@ fn fate(loader: &Databricks, work: &Work<'_>, step: Step, failure: Failure) -> R
             .run_is_lost())
     };
     match (sql.verdict(), step) {
-        (SqlVerdict::Passes, _) => again(&failure),
         // The name is used by one CREATE only: it was this very send that made it.
         (SqlVerdict::AlreadyThere, Step::CreateStaging) => Ok(Reply::Done(Outcome::default())),
         (SqlVerdict::Missing, Step::Copy(_) | Step::Apply) => {
@@ -246,11 +264,18 @@ fn fate(loader: &Databricks, work: &Work<'_>, step: Step, failure: Failure) -> R
                 None => again(&failure),
             }
         }
-        (SqlVerdict::FileGone, Step::Copy(_)) => lost(failure, "a staged file cannot be read"),
+        (SqlVerdict::FileGone, Step::Copy(n)) => match unreadable::are_whole(loader, work, n).await? {
+            true => unreadable::though_whole(work, step, &failure, sql),
+            false => lost(failure, "a staged file cannot be read"),
+        },
+        (SqlVerdict::Refused, Step::Apply) if sql.is_version_gone() => lost(
+            failure,
+            "the version of the target that it looks back at is not kept any more",
+        ),
         (SqlVerdict::FileGone, _) => again(&failure),
         (SqlVerdict::Guard, Step::Copy(_)) => lost(failure, "the run ledger says that it was given up"),
         (SqlVerdict::Guard, _) => lost(failure, "its staging table does not hold what was staged"),
-        _ => Err(failure.into_error()),
+        _ => Err(failure.into_error().without_effect()),
     }
 }
 

@@ -86,6 +86,7 @@ impl Run {
             plan: &self.plan,
             files: &self.parts,
             staging: None,
+            sends: 0,
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::error::{Result, Retry};
+use crate::error::Result;
 use crate::load::Reply;
 use crate::model::effort::Effort;
 use crate::model::run::{LoadRecord, Step};
@@ -52,7 +52,7 @@ impl Loading<'_> {
         let sends = record(&mut self.run.value.load, step).sends;
         self.tell(EventKind::StepSent { step, sends });
         let began = Instant::now();
-        let reply = self.services.loader.send(&self.work(), step).await;
+        let reply = self.services.loader.send(&self.work_on(step), step).await;
         match &reply {
             // What runs on is asked after, and counted when it has ended.
             Ok(Reply::Running(_)) => self.spend(Duration::ZERO),
@@ -118,10 +118,10 @@ impl Loading<'_> {
         Ok(())
     }
 
-    /// Where somebody must act first, nothing is under way that was refused.
+    /// What has ended without effect is settled, whoever must act before it is sent again.
     pub(super) async fn answered(&mut self, step: Step, reply: Result<Reply>) -> Result<Reply> {
         if let Err(e) = &reply
-            && e.kind().retry() == Retry::NotBeforeSomebodyActs
+            && e.is_without_effect()
         {
             self.settle(step).await?;
         }

@@ -28,6 +28,7 @@ impl Loading<'_> {
                         plan,
                         files: &[],
                         staging: None,
+                        sends: 0,
                     })
                     .await?;
             }

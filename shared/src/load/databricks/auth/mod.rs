@@ -14,8 +14,7 @@ mod request;
 use std::fmt;
 use std::time::Duration;
 
-use backon::{ExponentialBuilder, Retryable as _};
-use reqwest::header::RETRY_AFTER;
+use backon::Retryable as _;
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::Mutex;
@@ -24,7 +23,7 @@ use tokio::time::Instant;
 pub use request::HostIdentity;
 use request::TokenRequest;
 
-use super::http::plain;
+use super::http::{plain, retry_after, without_proxy};
 use super::pauses::Pauses;
 use crate::config::DatabricksAuth;
 use crate::error::{Error, ErrorKind, Result};
@@ -45,7 +44,7 @@ pub(super) struct Tokens {
     identity: HostIdentity,
     secrets: Providers,
     http: reqwest::Client,
-    retries: ExponentialBuilder,
+    pauses: Pauses,
     kept: Mutex<Option<Kept>>,
 }
 
@@ -95,7 +94,7 @@ impl Tokens {
             identity,
             secrets,
             http,
-            retries: pauses.retries(),
+            pauses,
             kept: Mutex::new(None),
         }
     }
@@ -143,17 +142,15 @@ impl Tokens {
 
     async fn ask(&self) -> Result<Kept> {
         let once = || async { self.exchange(&request::build(self).await?).await };
-        let asked_max = Duration::from_mins(1);
-        once.retry(self.retries)
+        once.retry(self.pauses.retries())
             .sleep(tokio::time::sleep)
             .when(|refused: &Refused| refused.is_transient)
-            .adjust(|refused: &Refused, own| match (own, refused.retry_after) {
-                (Some(_), Some(asked)) if asked > asked_max => None,
-                (Some(own), Some(asked)) => Some(own.max(asked)),
-                (own, _) => own,
-            })
+            .adjust(|refused: &Refused, own| self.pauses.before_retry(own, refused.retry_after))
             .await
-            .map_err(|refused| refused.error)
+            .map_err(|refused| match refused.retry_after {
+                Some(asked) => refused.error.retry_after(asked),
+                None => refused.error,
+            })
     }
 
     async fn exchange(&self, request: &TokenRequest) -> Result<Kept, Refused> {
@@ -163,11 +160,16 @@ impl Tokens {
             retry_after: None,
             error: Error::new(ErrorKind::WarehouseBusy, context()).because(why),
         };
-        let sending = request.sending(&self.http).timeout(TOKEN_TIMEOUT);
+        let own = match request.asks_this_host() {
+            true => Some(without_proxy(self.pauses.request_max).map_err(Refused::for_good)?),
+            false => None,
+        };
+        let sending = request
+            .sending(own.as_ref().unwrap_or(&self.http))
+            .timeout(TOKEN_TIMEOUT);
         let response = sending.send().await.map_err(|e| busy(plain(e)))?;
         let status = response.status();
-        let retry_after = response.headers().get(RETRY_AFTER);
-        let retry_after = retry_after.and_then(|h| h.to_str().ok()?.trim().parse().ok());
+        let retry_after = retry_after(response.headers(), chrono::Utc::now());
         let body = response.bytes().await.map_err(|e| busy(plain(e)))?;
         if status.is_success() {
             let answer: Option<TokenAnswer> = serde_json::from_slice(&body).ok();
@@ -175,17 +177,24 @@ impl Tokens {
             return kept.ok_or_else(|| busy("the answer holds no token".into()));
         }
         let refusal: TokenRefusal = serde_json::from_slice(&body).unwrap_or_default();
-        let is_transient = status.is_server_error() || matches!(status.as_u16(), 404 | 408 | 410 | 429);
+        let is_absent = matches!(status.as_u16(), 404 | 410);
+        // A platform's endpoint is away while it starts or is updated; any other that is not there is the wrong one.
+        let is_away = is_absent && request.asks_this_host();
+        let is_transient = status.is_server_error() || matches!(status.as_u16(), 408 | 429) || is_away;
         let kind = match is_transient {
             true => ErrorKind::WarehouseBusy,
             false => ErrorKind::Access,
         };
         // `error` is a word of the protocol; the description may quote what was sent.
         let why = format!("HTTP {} {}", status.as_u16(), refusal.word());
+        let text = match is_absent && !is_away {
+            true => format!("cannot find who gives access tokens: look at {}", request.place),
+            false => context(),
+        };
         Err(Refused {
             is_transient,
-            retry_after: retry_after.map(Duration::from_secs),
-            error: Error::new(kind, context()).because(why),
+            retry_after,
+            error: Error::new(kind, text).because(why),
         })
     }
 }
@@ -210,8 +219,9 @@ impl TokenAnswer {
             let now = u64::try_from(chrono::Utc::now().timestamp()).unwrap_or_default();
             Duration::from_secs(on.saturating_sub(now))
         });
-        let life = seconds(&self.expires_in).map(Duration::from_secs).or(on);
-        let life = life.unwrap_or(LIFE_UNKNOWN);
+        // A platform hands out tokens that it kept: then one of the two may still tell of the whole life.
+        let life = seconds(&self.expires_in).map(Duration::from_secs);
+        let life = life.into_iter().chain(on).min().unwrap_or(LIFE_UNKNOWN);
         // A token that lives shorter than the margin is used for half its life.
         let used = life.saturating_sub(EXPIRY_MARGIN).max(life / 2);
         Some(Kept {

@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use reqwest::header::HeaderValue;
 use url::form_urlencoded::Serializer;
 
 use super::{Refused, Tokens};
@@ -19,6 +20,8 @@ const DATABRICKS_APPLICATION: &str = "2ff814a6-3304-4ab8-85cb-cd0e6f879c1d";
 const ENTRA: &str = "https://login.microsoftonline.com";
 /// The instance metadata service of an Azure machine; plain HTTP, from the same machine only.
 const IMDS: &str = "http://169.254.169.254";
+/// What says where the workspace is.
+const HOST: &str = "host under [destination]";
 /// RFC 8693.
 const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
@@ -74,6 +77,8 @@ pub(super) struct TokenRequest {
     pub from: String,
     /// What to do if it is refused.
     pub remedy: &'static str,
+    /// What says where it goes, should nobody be there.
+    pub place: &'static str,
     url: String,
     how: How,
 }
@@ -89,10 +94,26 @@ enum How {
 }
 
 impl TokenRequest {
+    /// Whether it goes to an endpoint that the platform keeps for this host alone.
+    pub fn asks_this_host(&self) -> bool {
+        matches!(self.how, How::Get { .. })
+    }
+
     /// The request, ready to go.
     pub fn sending(&self, http: &reqwest::Client) -> reqwest::RequestBuilder {
         match &self.how {
-            How::Get { header: (name, value) } => http.get(&self.url).header(*name, value.reveal()),
+            How::Get { header: (name, value) } => {
+                let request = http.get(&self.url);
+                match HeaderValue::from_str(value.reveal()) {
+                    Ok(mut value) => {
+                        // Not printed by whoever prints the request.
+                        value.set_sensitive(true);
+                        request.header(*name, value)
+                    }
+                    // Refused when it is sent, by the library's own words.
+                    Err(_) => request.header(*name, value.reveal()),
+                }
+            }
             How::Post { basic, form } => {
                 let request = http
                     .post(&self.url)
@@ -132,6 +153,7 @@ pub(super) async fn build(tokens: &Tokens) -> Result<TokenRequest, Refused> {
         } => TokenRequest {
             from: format!("of service principal {client_id}"),
             remedy: "look at client_id and client_secret under [destination] auth, and whether the secret has ended",
+            place: HOST,
             url: workspace,
             how: How::Post {
                 basic: Some((client_id.clone(), secret("client_secret", client_secret).await?)),
@@ -149,6 +171,7 @@ pub(super) async fn build(tokens: &Tokens) -> Result<TokenRequest, Refused> {
             TokenRequest {
                 from: format!("of application {client_id} in tenant {tenant}"),
                 remedy: "look at tenant, client_id and client_secret under [destination] auth",
+                place: "authority and tenant under [destination] auth",
                 url: format!("{authority}/{tenant}/oauth2/token"),
                 how: How::Post {
                     basic: None,
@@ -199,6 +222,7 @@ fn exchange(workspace: String, subject: &Secret, client_id: Option<&str>) -> Tok
     TokenRequest {
         from: "in exchange for the platform's".to_owned(),
         remedy: "look at the federation policy of the service principal: issuer, subject and audience must be the token's",
+        place: HOST,
         url: workspace,
         how: How::Post {
             basic: None,
@@ -228,6 +252,7 @@ fn managed(tokens: &Tokens, client_id: Option<&str>) -> TokenRequest {
     TokenRequest {
         from: "of this host's managed identity".to_owned(),
         remedy: "give the host an identity, and name its client_id under [destination] auth if it has several",
+        place: "IDENTITY_ENDPOINT, which the platform sets",
         url: format!("{url}?{}", query.finish()),
         how: How::Get { header },
     }

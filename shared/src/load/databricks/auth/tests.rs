@@ -168,3 +168,76 @@ async fn a_busy_issuer_is_asked_again() {
     tokens.current().await.unwrap();
     assert_eq!(answerer.seen().len(), 3);
 }
+
+#[tokio::test]
+async fn an_issuer_that_is_not_there_is_named_and_a_platforms_is_waited_for() {
+    let entra = |base: &str| DatabricksAuth::AzureServicePrincipal {
+        tenant: "contoso".into(),
+        client_id: "app-1".into(),
+        client_secret: secret(),
+        authority: Some(base.to_owned()),
+    };
+    let managed = |_: &str| DatabricksAuth::AzureManagedIdentity { client_id: None };
+    for status in [404, 410] {
+        let answerer = Answerer::start(move |_, _| Answered::Http(status, Vec::new(), String::new())).await;
+        let identity = HostIdentity {
+            metadata: answerer.base.clone(),
+            ..HostIdentity::default()
+        };
+        for (auth, expected, named) in [
+            (m2m(), ErrorKind::Access, "look at host under [destination]"),
+            (entra(&answerer.base), ErrorKind::Access, "look at authority and tenant"),
+            (managed(""), ErrorKind::WarehouseBusy, "give the host an identity"),
+        ] {
+            let before = answerer.seen().len();
+            let error = tokens(auth, &answerer.base, identity.clone())
+                .current()
+                .await
+                .unwrap_err();
+            assert_eq!(error.kind(), expected, "{}", error.chain());
+            assert!(error.chain().contains(named), "{}", error.chain());
+            let is_repeated = answerer.seen().len() > before + 1;
+            assert_eq!(is_repeated, expected == ErrorKind::WarehouseBusy, "{named}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_an_issuer_asks_for_is_told() {
+    let answerer =
+        Answerer::start(|_, _| Answered::Http(429, vec![("retry-after", "600".into())], String::new())).await;
+    let error = tokens(m2m(), &answerer.base, HostIdentity::default())
+        .current()
+        .await
+        .unwrap_err();
+    assert_eq!(error.asked_pause(), Some(Duration::from_mins(10)));
+    assert_eq!(answerer.seen().len(), 1);
+}
+
+#[test]
+fn of_two_ends_of_a_token_the_earlier_one_counts() {
+    let now = chrono::Utc::now().timestamp();
+    for (life, on) in [(86_400, now + 600), (600, now + 86_400)] {
+        let answer = json!({"access_token": "t", "expires_in": life.to_string(), "expires_on": on});
+        let answer: TokenAnswer = serde_json::from_value(answer).unwrap();
+        let left = answer.kept().unwrap().until.unwrap() - Instant::now();
+        assert!(left <= Duration::from_mins(5), "{left:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_platforms_proof_of_who_asks_is_not_printed() {
+    let auth = DatabricksAuth::AzureManagedIdentity { client_id: None };
+    let identity = HostIdentity {
+        endpoint: Some(("http://127.0.0.1:1/msi/token".into(), Secret::new("header-1"))),
+        ..HostIdentity::default()
+    };
+    let tokens = tokens(auth, "http://127.0.0.1:1", identity);
+    let Ok(request) = request::build(&tokens).await else {
+        panic!("nothing is asked for it")
+    };
+    let sent = request.sending(&tokens.http).build().unwrap();
+    assert!(sent.headers()["x-identity-header"].is_sensitive());
+    assert!(!format!("{sent:?}").contains("header-1"));
+    assert!(request.asks_this_host());
+}

@@ -2,15 +2,14 @@
 //!
 //! It refuses to repeat what may have run, unless it may run twice.
 
-use std::time::Duration;
-
 use backon::Retryable as _;
-use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::header::HeaderMap;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
-use super::super::http::plain;
-use super::failure::{Failure, FailureKind, first_line, is_transient};
+use super::super::http::{plain, retry_after};
+use super::failure::{Failure, FailureKind};
+use super::sql_failure::{first_line, is_transient};
 use super::wire::ErrorIn;
 use super::{Client, failure};
 use crate::error::Error;
@@ -128,8 +127,7 @@ fn unanswered(error: reqwest::Error) -> FailureKind {
 }
 
 fn refusal(repeat: Repeat, status: StatusCode, headers: &HeaderMap, error: &ErrorIn) -> FailureKind {
-    let retry_after = header(headers, RETRY_AFTER.as_str()).and_then(|text| text.trim().parse().ok());
-    let retry_after = retry_after.map(Duration::from_secs);
+    let retry_after = retry_after(headers, chrono::Utc::now());
     let why = first_line(&error.message());
     let told = format!("HTTP {} {why}", status.as_u16());
     let not_run = FailureKind::NotRun {

@@ -5,10 +5,11 @@
 //! (`docs/protocol.md`, rule 6). It refuses to take a lost result for an empty one, to read half a result, and to put a
 //! statement's text or a token into an error or a log line.
 //! Neighbours: `statement` what goes in and comes out, `exchange` one request and its repetitions, `wire` the JSON,
-//! `failure` what errors mean.
+//! `failure` what went wrong and who must act, `sql_failure` what the engine says.
 
 mod exchange;
 mod failure;
+mod sql_failure;
 mod statement;
 mod wire;
 
@@ -21,8 +22,9 @@ use reqwest::Method;
 use tokio::time::Instant;
 
 use exchange::{Answered, Repeat, Request};
-pub(super) use failure::{Failure, FailureKind, SqlVerdict};
-pub(super) use statement::{Answer, Rows, Statement, Wait};
+pub(super) use failure::{Failure, FailureKind};
+pub(super) use sql_failure::{SqlFailure, SqlVerdict};
+pub(super) use statement::{Answer, Rows, Statement, Subject, Wait};
 use wire::{ChunkIn, ParameterOut, StatementIn, Submission, TagOut};
 
 use super::auth::Tokens;
@@ -97,14 +99,18 @@ impl Client {
 
     fn tags(&self, statement: &Statement) -> Vec<TagOut> {
         let tag = |key, value: String| TagOut { key, value };
-        match &self.run {
-            None => Vec::new(),
-            Some(run) => vec![
-                tag("lakeward_job", run.job.to_string()),
-                tag("lakeward_run", run.to_string()),
-                tag("lakeward_step", statement.step.clone()),
-            ],
+        let Some(run) = &self.run else {
+            return Vec::new();
+        };
+        let mut tags = vec![
+            tag("lakeward_job", run.job.to_string()),
+            tag("lakeward_run", run.to_string()),
+            tag("lakeward_step", statement.step.clone()),
+        ];
+        if statement.send > 0 {
+            tags.push(tag("lakeward_send", statement.send.to_string()));
         }
+        tags
     }
 
     /// Sends a statement, once: it is repeated only while it cannot have run.
@@ -138,11 +144,12 @@ impl Client {
             *self.sent().entry(run.clone()).or_default() += 1;
         }
         let answer = self.call(&request).await?;
-        self.understood(&statement.step, None, answer).await
+        let asked = (statement.step.as_str(), statement.subject);
+        self.understood(asked, None, answer).await
     }
 
-    /// Asks after a statement.
-    pub async fn poll(&self, step: &str, id: &str) -> Result<Answer, Failure> {
+    /// Asks after a statement of a step, and of that subject.
+    pub async fn poll(&self, step: &str, subject: Subject, id: &str) -> Result<Answer, Failure> {
         let request = Request {
             step,
             statement: Some(id),
@@ -152,7 +159,7 @@ impl Client {
             repeat: Repeat::Freely,
         };
         match self.call(&request).await {
-            Ok(answer) => self.understood(step, Some(id), answer).await,
+            Ok(answer) => self.understood((step, subject), Some(id), answer).await,
             // Results are kept for an hour.
             Err(Failure {
                 kind: FailureKind::Refused { status: 404, .. },
@@ -185,39 +192,43 @@ impl Client {
 
     /// Sends a statement that may be repeated at will, sees it to its end, and repeats it where that can help.
     pub async fn run(&self, statement: &Statement) -> Result<Rows, Failure> {
-        let once = || self.run_once(statement);
+        let until = Instant::now() + self.pauses.statement_max;
+        // One that ran out its time has taken all of it.
+        let has_time = || Instant::now() + self.pauses.poll_max < until;
+        let once = || self.run_once(statement, until);
         once.retry(self.pauses.retries())
             .sleep(tokio::time::sleep)
-            .when(|e: &Failure| {
-                e.says(SqlVerdict::Passes) || matches!(e.kind, FailureKind::Unknown(_) | FailureKind::Ended(_))
-            })
+            .when(|e: &Failure| e.may_be_repeated() && has_time())
             .await
     }
 
-    async fn run_once(&self, statement: &Statement) -> Result<Rows, Failure> {
-        let began = Instant::now();
+    async fn run_once(&self, statement: &Statement, until: Instant) -> Result<Rows, Failure> {
         let mut answer = self.submit(statement).await?;
         for pause in self.pauses.polls().build() {
             let id = match answer {
                 Answer::Done(rows) => return Ok(rows),
                 Answer::Running(id) => id,
             };
-            if began.elapsed() + pause > self.pauses.statement_max {
+            if Instant::now() + pause > until {
                 // It must not take effect after others were told that it failed; if it does, it did what was asked.
                 let _ = self.cancel(&statement.step, &id).await;
                 let why = format!("it ran for more than {} s", self.pauses.statement_max.as_secs());
-                let kind = FailureKind::NotRun { why, retry_after: None };
-                return Err(failure(&statement.step, Some(&id), kind));
+                return Err(failure(&statement.step, Some(&id), FailureKind::Unknown(why)));
             }
             tokio::time::sleep(pause).await;
-            answer = self.poll(&statement.step, &id).await?;
+            answer = self.poll(&statement.step, statement.subject, &id).await?;
         }
         let never = FailureKind::Unknown("there are no more pauses".into());
         Err(failure(&statement.step, None, never))
     }
 
     /// What an answer of the service says; a result is read to its last chunk.
-    async fn understood(&self, step: &str, known: Option<&str>, answered: Answered) -> Result<Answer, Failure> {
+    async fn understood(
+        &self,
+        (step, subject): (&str, Subject),
+        known: Option<&str>,
+        answered: Answered,
+    ) -> Result<Answer, Failure> {
         let Answered { request, body } = answered;
         let named = |id: Option<&str>, kind| Failure {
             request: request.clone(),
@@ -236,20 +247,27 @@ impl Client {
             "CLOSED" if answer.manifest.is_none() || answer.result.is_none() => {
                 Err(failed(FailureKind::Ended("its result is gone".into())))
             }
-            "SUCCEEDED" | "CLOSED" => self.whole(step, &id, answer).await.map(Answer::Done),
+            "SUCCEEDED" | "CLOSED" => {
+                let whole = self.whole(step, &id, request.as_deref(), answer).await;
+                whole.map(Answer::Done)
+            }
             "CANCELED" => Err(failed(FailureKind::Ended("it was cancelled".into()))),
             "FAILED" => {
                 let error = answer.status.error.unwrap_or_default();
                 let state = answer.status.sql_state.as_deref().filter(|s| !s.is_empty());
-                let sql = failure::SqlFailure::new(state, error.code(), &error.message());
+                let sql = SqlFailure::new(subject, state, error.code(), &error.message());
                 Err(failed(FailureKind::Sql(sql)))
             }
             other => Err(failed(FailureKind::Unknown(format!("state '{other}' is unknown")))),
         }
     }
 
-    async fn whole(&self, step: &str, id: &str, answer: StatementIn) -> Result<Rows, Failure> {
-        let failed = |why: String| failure(step, Some(id), FailureKind::Ended(why));
+    /// All rows of a result whose first chunk came with `request`.
+    async fn whole(&self, step: &str, id: &str, request: Option<&str>, answer: StatementIn) -> Result<Rows, Failure> {
+        let failed = |why: String| Failure {
+            request: request.map(str::to_owned),
+            ..failure(step, Some(id), FailureKind::Ended(why))
+        };
         let manifest = answer.manifest.unwrap_or_default();
         if manifest.truncated {
             return Err(failed("the service cut its result".into()));
@@ -289,9 +307,10 @@ impl Client {
             body: None,
             repeat: Repeat::Freely,
         };
-        let answer = self.call(&request).await?.body;
-        serde_json::from_value(answer).map_err(|e| {
-            failure(
+        let Answered { request, body } = self.call(&request).await?;
+        serde_json::from_value(body).map_err(|e| Failure {
+            request,
+            ..failure(
                 step,
                 Some(id),
                 FailureKind::Ended(format!("a chunk of its result is odd: {e}")),

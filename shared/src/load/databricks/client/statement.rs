@@ -11,16 +11,22 @@ pub(in super::super) struct Statement {
     pub parameters: Vec<(&'static str, String)>,
     /// How long the service may hold the answer back.
     pub wait: Wait,
+    /// What its errors are about.
+    pub subject: Subject,
+    /// The how-manieth send of its step it is, for people; 0 where sends are not counted.
+    pub send: u32,
 }
 
 impl Statement {
-    /// One that ends soon.
+    /// One that ends soon and carries no rows.
     pub fn brief(step: impl Into<String>, sql: impl Into<String>) -> Self {
         Self {
             step: step.into(),
             sql: sql.into(),
             parameters: Vec::new(),
             wait: Wait::Briefly,
+            subject: Subject::Table,
+            send: 0,
         }
     }
 
@@ -38,6 +44,15 @@ pub(in super::super) enum Wait {
     NotAtAll,
     /// Half a minute: most DDL has ended by then.
     Briefly,
+}
+
+/// What a statement is about: what a value that does not fit is a value of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in super::super) enum Subject {
+    /// A table and its settings: DDL, questions, rows of our own making.
+    Table,
+    /// Rows that were staged.
+    Rows,
 }
 
 /// How a statement stands.

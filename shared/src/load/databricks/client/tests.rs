@@ -53,7 +53,11 @@ async fn answering(answer: impl Fn(&Received, usize) -> Answered + Send + Sync +
 }
 
 fn statement() -> Statement {
-    Statement::brief("apply", "MERGE INTO secret_table")
+    Statement {
+        subject: Subject::Rows,
+        send: 2,
+        ..Statement::brief("apply", "MERGE INTO secret_table")
+    }
 }
 
 #[tokio::test]
@@ -78,7 +82,7 @@ async fn a_submission_says_what_the_service_wants_to_know() {
             "wait_timeout": "30s", "on_wait_timeout": "CONTINUE", "disposition": "INLINE", "format": "JSON_ARRAY",
             "parameters": [{"name": "run", "value": "orders/k3f9/000042"}],
             "query_tags": [{"key": "lakeward_job", "value": "orders"}, {"key": "lakeward_run", "value": "orders/k3f9x2ab/000042"},
-                {"key": "lakeward_step", "value": "apply"}],
+                {"key": "lakeward_step", "value": "apply"}, {"key": "lakeward_send", "value": "2"}],
         })
     );
 }
@@ -143,9 +147,31 @@ async fn what_may_have_run_is_not_sent_again() {
 async fn a_service_that_asks_for_more_patience_than_a_call_has_is_left_alone() {
     let (answerer, client) =
         answering(|_, _| Answered::Http(429, vec![("retry-after", "600".into())], String::new())).await;
-    let failure = client.submit(&statement()).await.unwrap_err();
-    assert_eq!(failure.into_error().kind(), ErrorKind::WarehouseBusy);
+    let error = client.submit(&statement()).await.unwrap_err().into_error();
+    assert_eq!(error.kind(), ErrorKind::WarehouseBusy);
+    assert_eq!(
+        error.asked_pause(),
+        Some(Duration::from_mins(10)),
+        "the host waits for it"
+    );
     assert_eq!(answerer.seen().len(), 1);
+}
+
+#[tokio::test]
+async fn a_service_may_say_by_a_date_when_to_come_again() {
+    let (answerer, client) = answering(|_, before| match before {
+        0 => {
+            let soon = chrono::Utc::now() + chrono::TimeDelta::seconds(3);
+            let date = soon.format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+            Answered::Http(503, vec![("retry-after", date)], String::new())
+        }
+        _ => ddl(),
+    })
+    .await;
+    client.submit(&statement()).await.unwrap();
+    let seen = answerer.seen();
+    // Dates are whole seconds, and the answer took its time.
+    assert!(seen[1].at - seen[0].at >= Duration::from_secs(1));
 }
 
 #[tokio::test]
@@ -169,7 +195,7 @@ async fn questions_are_repeated_freely() {
     })
     .await;
     assert_eq!(
-        client.poll("apply", "01ef").await.unwrap(),
+        client.poll("apply", Subject::Rows, "01ef").await.unwrap(),
         Answer::Running("01ef".into())
     );
     assert_eq!(answerer.seen().len(), 4);
@@ -197,7 +223,7 @@ async fn a_lost_result_is_not_an_empty_one() {
     ] {
         let answer = body.clone();
         let (_answerer, client) = answering(move |_, _| ok(answer.clone())).await;
-        match client.poll("apply", "01ef").await {
+        match client.poll("apply", Subject::Rows, "01ef").await {
             Ok(Answer::Done(rows)) => assert!(is_done && rows.count("n") == Some(1), "{body}"),
             Err(failure) => assert!(
                 !is_done && matches!(failure.kind, FailureKind::Ended(_)),
@@ -207,8 +233,27 @@ async fn a_lost_result_is_not_an_empty_one() {
         }
     }
     let (_answerer, client) = answering(|_, _| refused(404, "RESOURCE_DOES_NOT_EXIST", "x")).await;
-    let failure = client.poll("apply", "01ef").await.unwrap_err();
+    let failure = client.poll("apply", Subject::Rows, "01ef").await.unwrap_err();
     assert!(matches!(failure.kind, FailureKind::Ended(_)), "{failure}");
+}
+
+#[tokio::test]
+async fn a_result_that_did_not_come_whole_names_its_request() {
+    let named = |id: &str, body: Value| Answered::Http(200, vec![("x-request-id", id.into())], body.to_string());
+    let first = json!({"statement_id": "01ef", "status": {"state": "SUCCEEDED"},
+        "manifest": {"schema": {"columns": [{"name": "n"}]}, "total_row_count": 2},
+        "result": {"data_array": [["1"]], "next_chunk_index": 1}});
+    let mut half = first.clone();
+    half["result"] = json!({"data_array": [["1"]]});
+    for (answer, request) in [(first, "req-chunk"), (half, "req-first")] {
+        let (_answerer, client) = answering(move |seen, _| match seen.line.contains("/chunks/") {
+            true => named("req-chunk", json!({"data_array": "odd"})),
+            false => named("req-first", answer.clone()),
+        })
+        .await;
+        let failure = client.poll("apply", Subject::Rows, "01ef").await.unwrap_err();
+        assert_eq!(failure.request.as_deref(), Some(request), "{failure}");
+    }
 }
 
 #[tokio::test]
@@ -299,6 +344,7 @@ async fn a_statement_that_runs_too_long_is_cancelled_and_not_taken_for_done() {
         ..quick()
     };
     let failure = Client { pauses, ..client }.run(&statement()).await.unwrap_err();
+    assert!(matches!(failure.kind, FailureKind::Unknown(_)), "{failure}");
     assert_eq!(failure.into_error().kind(), ErrorKind::WarehouseBusy);
     assert_eq!(answerer.statements().len(), 1, "what may yet succeed is not sent again");
     let last = answerer.seen().last().unwrap().line.clone();

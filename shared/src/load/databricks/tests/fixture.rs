@@ -92,5 +92,6 @@ pub(in crate::load::databricks) fn work<'a>(run: &'a RunId, plan: &'a RunPlan, f
         plan,
         files,
         staging: Some("7xq0m3f9"),
+        sends: 1,
     }
 }

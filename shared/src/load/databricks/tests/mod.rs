@@ -88,9 +88,23 @@ fn counted(inserted: &str) -> Answered {
 }
 
 async fn sent(answer: impl Fn(&str) -> Answered + Send + Sync + 'static, plan: &RunPlan, step: Step) -> Result<Reply> {
+    sent_often(1, answer, plan, step).await
+}
+
+/// The answer to the how-manieth send of a step.
+async fn sent_often(
+    sends: u32,
+    answer: impl Fn(&str) -> Answered + Send + Sync + 'static,
+    plan: &RunPlan,
+    step: Step,
+) -> Result<Reply> {
     let (run, files) = (run_id(), files(2));
     let (_answerer, loader) = answering(answer).await;
-    loader.send(&work(&run, plan, &files), step).await
+    let work = Work {
+        sends,
+        ..work(&run, plan, &files)
+    };
+    loader.send(&work, step).await
 }
 
 fn done(rows: u64) -> Reply {
@@ -146,16 +160,22 @@ async fn a_copy_that_found_its_files_loaded_is_done_if_the_rows_are_there() {
             .unwrap(),
         done(20)
     );
-    // A COPY commits as a whole: somebody took some of its rows out of the target since.
-    assert_eq!(sent(answer("10"), &append, Step::Copy(0)).await.unwrap(), done(20));
-    for (mode, wrong) in [
-        (WriteMode::Append, "0"),
-        (WriteMode::Append, "40"),
-        (WriteMode::Merge, "0"),
-        (WriteMode::Merge, "10"),
+    // A COPY commits as a whole: somebody took some of its rows out of the target since the send before.
+    assert_eq!(
+        sent_often(2, answer("10"), &append, Step::Copy(0)).await.unwrap(),
+        done(20)
+    );
+    for (mode, sends, wrong) in [
+        (WriteMode::Append, 1, "0"),
+        (WriteMode::Append, 1, "10"),
+        (WriteMode::Append, 1, "40"),
+        (WriteMode::Append, 2, "0"),
+        (WriteMode::Append, 2, "40"),
+        (WriteMode::Merge, 1, "0"),
+        (WriteMode::Merge, 2, "10"),
     ] {
-        let error = sent(answer(wrong), &plan(mode), Step::Copy(0)).await.unwrap_err();
-        assert_eq!(error.fate(), Fate::RunIsLost, "{mode:?} {wrong}");
+        let end = sent_often(sends, answer(wrong), &plan(mode), Step::Copy(0)).await;
+        assert_eq!(end.unwrap_err().fate(), Fate::RunIsLost, "{mode:?} {sends} {wrong}");
     }
     let error = sent(|_| counted("19"), &append, Step::Copy(0)).await.unwrap_err();
     assert_eq!(error.fate(), Fate::RunIsLost);
@@ -167,6 +187,119 @@ async fn a_copy_that_found_its_files_loaded_is_done_if_the_rows_are_there() {
         sent(corrupt, &append, Step::Copy(0)).await.unwrap_err().fate(),
         Fate::RunIsLost
     );
+}
+
+/// A catalog-managed target, with one more property.
+fn managed(sql: &str, property: [&str; 2]) -> Answered {
+    match sql {
+        sql if sql.starts_with("DESCRIBE TABLE") => succeeded(
+            &["col_name", "data_type", "comment"],
+            &[&[Some("id"), Some("bigint"), None]],
+        ),
+        sql if sql.starts_with("SHOW TBLPROPERTIES") => succeeded(
+            &["key", "value"],
+            &[
+                &[Some(render::ledger::CATALOG_MANAGED), Some("supported")],
+                &property.map(Some),
+            ],
+        ),
+        sql if sql.contains("information_schema") => succeeded(&["column_name"], &[]),
+        _ => ddl(),
+    }
+}
+
+/// What a transaction answers with tells nothing: files that it passed over are missing from the count.
+#[tokio::test]
+async fn of_a_transaction_that_was_sent_once_every_row_must_be_there() {
+    let (run, plan, files) = (run_id(), plan(WriteMode::Append), files(2));
+    for (sends, count, is_done) in [(1, "20", true), (1, "10", false), (2, "10", true), (2, "0", false)] {
+        let (answerer, loader) = answering(move |sql| match sql.starts_with("SELECT count") {
+            true => succeeded(&["n"], &[&[Some(count)]]),
+            false => managed(sql, ["a", "b"]),
+        })
+        .await;
+        let loader = Databricks {
+            run_ledger: true,
+            ..loader
+        };
+        let work = Work {
+            sends,
+            ..work(&run, &plan, &files)
+        };
+        let end = loader.send(&work, Step::Copy(0)).await;
+        assert!(answerer.statements().iter().any(|sql| sql.starts_with("BEGIN ATOMIC")));
+        match end {
+            Ok(reply) => assert!(is_done && reply == done(20), "{sends} {count}"),
+            Err(e) => assert!(!is_done && e.fate() == Fate::RunIsLost, "{sends} {count} {e:?}"),
+        }
+    }
+}
+
+/// Who put it down died before it forgot the statement, which says the same when it is asked after again.
+#[tokio::test]
+async fn a_transaction_that_is_known_to_be_refused_is_sent_again_without() {
+    let (run, plan, files) = (run_id(), plan(WriteMode::Append), files(2));
+    for (property, is_known) in [(["lakeward.transactions", "refused"], true), (["a", "b"], false)] {
+        let (answerer, loader) = answering(move |sql| match sql {
+            "" => failed("0A000", "[TRANSACTION_NOT_SUPPORTED.COMMAND] x"),
+            sql => managed(sql, property),
+        })
+        .await;
+        let loader = Databricks {
+            run_ledger: true,
+            ..loader
+        };
+        let work = work(&run, &plan, &files);
+        let reply = loader.observe(&work, Step::Copy(0), "01ef").await.unwrap();
+        assert!(matches!(reply, Reply::SendAgain(_)), "{reply:?}");
+        let sets = answerer.statements();
+        assert_eq!(sets.iter().any(|sql| sql.contains("SET TBLPROPERTIES")), !is_known);
+    }
+}
+
+/// What a COPY that cannot read its files means, by what is staged: each of two files with so many bytes.
+async fn unreadable(sizes: &[usize], sends: u32, message: &'static str) -> Result<Reply> {
+    let (run, plan, files) = (run_id(), plan(WriteMode::Merge), files(2));
+    let store = Arc::new(InMemory::new());
+    for (file, size) in files.iter().zip(sizes) {
+        let path = Path::from(format!("root/data/{run}/{}", file.name));
+        store.put(&path, vec![0; *size].into()).await.unwrap();
+    }
+    let answerer = Answerer::start(move |_, _| failed("KD001", message)).await;
+    let work = Work {
+        sends,
+        ..work(&run, &plan, &files)
+    };
+    loader_at(&answerer.base, store).send(&work, Step::Copy(0)).await
+}
+
+#[tokio::test]
+async fn files_that_are_whole_are_not_read_from_the_source_again() {
+    let (nowhere, broken) = ("[PATH_NOT_FOUND] x", "[FAILED_READ_FILE.NO_HINT] 503 Server Busy");
+    for message in [
+        nowhere,
+        "[COPY_INTO_SOURCE_SCHEMA_INFERENCE_FAILED] x",
+        "[FAILED_READ_FILE.FILE_NOT_EXIST] x",
+    ] {
+        let error = unreadable(&[100, 100], 1, message).await.unwrap_err();
+        assert_eq!((error.kind(), error.fate()), (ErrorKind::Access, Fate::RunGoesOn));
+        assert!(error.chain().contains("look at copy_from"), "{}", error.chain());
+    }
+    let reply = unreadable(&[100, 100], 8, broken).await.unwrap();
+    assert!(matches!(reply, Reply::SendAgain(_)), "{reply:?}");
+    // It does not pass: somebody is told, and the run stays.
+    let error = unreadable(&[100, 100], 9, broken).await.unwrap_err();
+    assert_eq!(
+        (error.kind(), error.fate()),
+        (ErrorKind::WarehouseRejected, Fate::RunGoesOn)
+    );
+    for sizes in [&[100][..], &[100, 50], &[]] {
+        for message in [nowhere, broken] {
+            let error = unreadable(sizes, 1, message).await.unwrap_err();
+            assert_eq!(error.fate(), Fate::RunIsLost, "{sizes:?} {message}");
+            assert!(error.chain().contains("a staged file cannot be read"));
+        }
+    }
 }
 
 #[tokio::test]
@@ -214,6 +347,45 @@ async fn an_unknown_fate_is_sent_again_and_never_by_the_loader() {
 
 /// What a step's end means: sent again, or an error of this kind and fate.
 type End = std::result::Result<(), (ErrorKind, Fate)>;
+
+/// A step that the engine refuses so.
+async fn ends_as(step: Step, (sqlstate, message): (&'static str, &'static str), expected: End) {
+    let answer = move |_: &str| failed(sqlstate, message);
+    let end = sent(answer, &plan(WriteMode::Merge), step).await;
+    let end = end.map(|reply| assert!(matches!(reply, Reply::SendAgain(_)), "{message}"));
+    assert_eq!(end.map_err(|e| (e.kind(), e.fate())), expected, "{step} {message}");
+}
+
+#[tokio::test]
+async fn what_is_no_fault_of_the_rows_leaves_the_run_as_it_is() {
+    let rejected = |fate| Err((ErrorKind::WarehouseRejected, fate));
+    for (step, sqlstate, message, expected) in [
+        (Step::Apply, "2DKD0", "[DELTA_POST_COMMIT_HOOK_FAILED] x", Ok(())),
+        (Step::Copy(0), "40000", "[DELTA_MAX_COMMIT_RETRIES_EXCEEDED] x", Ok(())),
+        (
+            Step::CreateStaging,
+            "22000",
+            "[DELTA_CLUSTERING_COLUMN_MISSING_STATS] x",
+            rejected(Fate::RunGoesOn),
+        ),
+        // It names a column twice: nobody made the table.
+        (
+            Step::CreateStaging,
+            "42711",
+            "[COLUMN_ALREADY_EXISTS] x",
+            rejected(Fate::RunGoesOn),
+        ),
+        // The next plan looks back at another version.
+        (
+            Step::Apply,
+            "22003",
+            "[DELTA_VERSION_NOT_FOUND] x",
+            rejected(Fate::RunIsLost),
+        ),
+    ] {
+        ends_as(step, (sqlstate, message), expected).await;
+    }
+}
 
 #[tokio::test]
 async fn each_end_of_a_step_has_its_meaning() {
@@ -275,10 +447,7 @@ async fn each_end_of_a_step_has_its_meaning() {
         ),
     ];
     for (step, sqlstate, message, expected) in ends {
-        let answer = move |_: &str| failed(sqlstate, message);
-        let end = sent(answer, &plan(WriteMode::Merge), step).await;
-        let end = end.map(|reply| assert!(matches!(reply, Reply::SendAgain(_)), "{message}"));
-        assert_eq!(end.map_err(|e| (e.kind(), e.fate())), expected, "{step} {message}");
+        ends_as(step, (sqlstate, message), expected).await;
     }
     let there = |_: &str| failed("42P07", "[TABLE_OR_VIEW_ALREADY_EXISTS] x");
     let reply = sent(there, &plan(WriteMode::Merge), Step::CreateStaging).await.unwrap();
@@ -403,6 +572,57 @@ async fn a_table_is_made_once_and_then_left_alone() {
     assert_eq!(found.schema.columns.len(), 5, "our own columns are left out");
     assert!(!found.schema.columns[0].nullable && found.schema.columns[1].nullable);
     assert_eq!(found.fed_by[&run.job], run.life);
+}
+
+#[tokio::test]
+async fn a_column_whose_answer_was_lost_is_not_added_again() {
+    let (run, plan) = (run_id(), plan(WriteMode::Merge));
+    let (table, adds) = (with_a_table(), Mutex::new(0));
+    table("CREATE TABLE");
+    let (answerer, loader) = answering(move |sql| {
+        let mut adds = adds.lock().unwrap();
+        if sql.contains("ADD COLUMNS") {
+            *adds += 1;
+            return match *adds {
+                1 => Answered::HangUp,
+                _ => failed("42710", "[FIELDS_ALREADY_EXISTS] Cannot add column `amount`"),
+            };
+        }
+        match sql.starts_with("DESCRIBE TABLE") && *adds == 0 {
+            true => succeeded(
+                &["col_name", "data_type", "comment"],
+                &[
+                    &[Some("id"), Some("bigint"), Some("")],
+                    &[Some("Order `No`"), Some("string"), None],
+                    &[Some("updated_at"), Some("timestamp_ntz"), None],
+                    &[Some("is_deleted"), Some("boolean"), None],
+                    &[Some("_lakeward_run"), Some("string"), None],
+                ],
+            ),
+            false => table(sql),
+        }
+    })
+    .await;
+    loader.prepare(&work(&run, &plan, &[])).await.unwrap();
+    let sent = answerer.statements();
+    assert_eq!(sent.iter().filter(|sql| sql.contains("ADD COLUMNS")).count(), 2);
+}
+
+/// A setting that does not fit is nothing that reading the source again would mend.
+#[tokio::test]
+async fn a_target_that_refuses_a_setting_leaves_the_run_as_it_is_and_says_why() {
+    let (run, plan) = (run_id(), plan(WriteMode::Merge));
+    let (_answerer, loader) = answering(|sql| match sql.starts_with("CREATE") {
+        true => failed("22006", "[DELTA_INVALID_INTERVAL] 'soon' is no interval"),
+        false => failed("42P01", "[TABLE_OR_VIEW_NOT_FOUND] x"),
+    })
+    .await;
+    let error = loader.prepare(&work(&run, &plan, &[])).await.unwrap_err();
+    assert_eq!(
+        (error.kind(), error.fate()),
+        (ErrorKind::WarehouseRejected, Fate::RunGoesOn)
+    );
+    assert!(error.chain().contains("'soon' is no interval"), "{}", error.chain());
 }
 
 #[tokio::test]

@@ -169,6 +169,7 @@ pub fn work<'a>(run: &'a RunId, plan: &'a RunPlan, files: &'a [StagedFile]) -> W
         plan,
         files,
         staging: None,
+        sends: 0,
     }
 }
 
