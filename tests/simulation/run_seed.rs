@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use lakeward::model::job::WriteMode;
 use lakeward::model::message::{Message, Origin, TakeOver};
-use lakeward::model::run::{Reload, ReloadRange};
+use lakeward::model::run::{OtherRows, Reload, ReloadRange};
 use lakeward::model::watermark::Position;
 use lakeward::run::decide::Rules;
 use lakeward::state::JobState;
@@ -49,6 +49,7 @@ impl Setup {
         let reload = Some(Reload {
             request: format!("r{request}"),
             what,
+            others: OtherRows::Refuse,
         });
         Message::Plan {
             job: self.services.jobs[0].name.clone(),

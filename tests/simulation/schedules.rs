@@ -6,7 +6,7 @@
 
 use lakeward::model::job::WriteMode;
 use lakeward::model::message::{Message, Origin, TakeOver};
-use lakeward::model::run::{Reload, ReloadRange};
+use lakeward::model::run::{OtherRows, Reload, ReloadRange};
 use lakeward::model::watermark::{Position, RunNumber};
 use lakeward::run::decide::{Rule, Rules};
 
@@ -177,6 +177,7 @@ fn a_reload_never_makes_a_row_older() {
         let reload = Some(Reload {
             request: "r1".into(),
             what,
+            others: OtherRows::Refuse,
         });
         s.executor.send(Message::Plan {
             job: job_name("orders"),
@@ -392,6 +393,7 @@ fn a_full_reload_that_was_given_up_is_done_again() {
     let reload = Some(Reload {
         request: "r1".into(),
         what: ReloadRange::Full,
+        others: OtherRows::Refuse,
     });
     let run = s.stage_by(Message::Plan {
         job: job_name("orders"),
@@ -439,4 +441,57 @@ fn late_commits_below_the_greatest_cursor_are_read() {
     };
     play(true).unwrap_or_else(|why| panic!("with a safe bound: {why}"));
     play(false).expect_err("the schedule must fail without a safe bound");
+}
+
+/// A job of another configuration, or one that was renamed, stands in the target and nowhere else.
+#[test]
+fn rows_of_jobs_that_only_the_target_names_are_not_replaced_unasked() {
+    let another_feeds = |s: &mut Setup| {
+        let claim = ("raw.orders".to_owned(), "returns".to_owned());
+        s.sim.world().warehouse.fed_by.insert(claim, "k3f9x2ab".to_owned());
+    };
+    let reload = |others| Message::Plan {
+        job: job_name("orders"),
+        reload: Some(Reload {
+            request: format!("{others:?}"),
+            what: ReloadRange::Full,
+            others,
+        }),
+        take_over: None,
+        origin: Origin::Request,
+    };
+    let is_refused = |s: &mut Setup, message: Message| {
+        s.begin(message);
+        s.run_on();
+        let refused = s.executor.failures.pop().map(|e| e.chain()).unwrap_or_default();
+        assert!(refused.contains("which returns also loads"), "{refused}");
+        assert!(refused.contains("reload orders --full --take-over"), "{refused}");
+    };
+    for mode in [WriteMode::Append, WriteMode::Merge] {
+        holds(mode, |s| {
+            s.write(1, 1);
+            s.load("orders");
+            another_feeds(s);
+            is_refused(s, reload(OtherRows::Refuse));
+            let run = s.stage_by(reload(OtherRows::Replace));
+            let planned = futures::executor::block_on(s.services.state.run(&run));
+            let plan = planned.expect("a store").expect("a run").value.plan;
+            assert_eq!((plan.mode, plan.reload_of), (WriteMode::Replace, Some(mode)));
+            s.finish(&run);
+            s.run_on();
+            s.compare()
+        });
+    }
+    holds(WriteMode::Replace, |s| {
+        s.write(1, 1);
+        another_feeds(s);
+        is_refused(s, s.plan());
+        let run = s.stage_by(reload(OtherRows::Replace));
+        s.finish(&run);
+        s.run_on();
+        // It is theirs from now on.
+        s.write(2, 1);
+        s.load("orders");
+        s.compare()
+    });
 }

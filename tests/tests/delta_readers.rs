@@ -15,7 +15,7 @@ use lakeward::load::{Loader as _, Reply, Work};
 use lakeward::model::fixture;
 use lakeward::model::job::{JobName, WriteMode};
 use lakeward::model::manifest::StagedFile;
-use lakeward::model::run::{Consistency, Reload, ReloadRange, RunKind, RunPlan, Step};
+use lakeward::model::run::{Consistency, OtherRows, Reload, ReloadRange, RunKind, RunPlan, Step};
 use lakeward::model::table::{Column, ColumnType, TableName, TableSchema};
 use lakeward::model::watermark::{Life, RunId, RunNumber};
 use object_store::ObjectStoreExt as _;
@@ -244,6 +244,7 @@ async fn every_mode_reads_back(lake: Lake) {
     replace.kind = RunKind::Reload(Reload {
         request: "r".into(),
         what: ReloadRange::Full,
+        others: OtherRows::Refuse,
     });
     let batch = RecordBatch::try_from_iter_with_nullable(vec![
         ("id", Arc::new(Int64Array::from(vec![1])) as ArrayRef, true),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{Datelike, TimeDelta, Timelike, Utc};
 use lakeward::error::ErrorKind;
 use lakeward::model::job::{Job, NullCursor};
-use lakeward::model::run::{Reload, ReloadRange};
+use lakeward::model::run::{OtherRows, Reload, ReloadRange};
 use lakeward::model::watermark::Position;
 use lakeward::source::postgres::Postgres;
 use lakeward_tests::postgres::{Place, column, plan, plan_with, read, render};
@@ -345,6 +345,7 @@ async fn start_lag_and_reloads_move_the_window() {
     let reload = |what| Reload {
         request: "r".into(),
         what,
+        others: OtherRows::Refuse,
     };
     let range = reload(ReloadRange::Range {
         from: Some(Position("2024-01-01 02:00:00+00".into())),

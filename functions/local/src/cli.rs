@@ -171,6 +171,9 @@ pub struct ReloadArgs {
     /// Read cursor values up to this one.
     #[arg(long, value_name = "POSITION")]
     pub to: Option<String>,
+    /// Also where the target names other jobs, which feed it no more: their rows go. Needs --full.
+    #[arg(long, requires = "full")]
+    pub take_over: bool,
     #[command(flatten)]
     pub work: WorkArgs,
 }
@@ -264,6 +267,7 @@ mod tests {
             "lakeward run --take-over --from 5",
             "lakeward reload orders",
             "lakeward reload orders --full --from 5",
+            "lakeward reload orders --from 5 --take-over",
             "lakeward run --jobs 0",
         ] {
             let error = Cli::try_parse_from(line.split(' ')).expect_err(line);
@@ -272,6 +276,7 @@ mod tests {
         for line in [
             "lakeward run a b --jobs 8",
             "lakeward reload a --from 1 --to 2",
+            "lakeward reload a --full --take-over",
             "lakeward --json status -c x.toml",
         ] {
             Cli::try_parse_from(line.split(' ')).expect(line);

@@ -356,6 +356,11 @@ table = "public.*"
 [[jobs]]
 name = "q"
 query = "file://gone.sql"
+[[jobs]]
+name = "part-of-the-keys"
+table = "i"
+write = "delete_sync"
+where = "region = 'EU'"
 "#,
     );
     insta::assert_snapshot!(found);

@@ -177,6 +177,19 @@ fn target_forgot_us(work: &Work<'_>, property: &str) -> Error {
     )
 }
 
+/// The refusal of a target in which scd2 keeps several rows of a key: whoever takes a key for one row would change or
+/// delete all of them.
+fn holds_history(plan: &RunPlan) -> Error {
+    let (target, mode) = (&plan.target, plan.job_mode().as_str());
+    Error::new(
+        ErrorKind::Config,
+        format!(
+            "cannot {mode} into table {target}: it keeps history (write = \"scd2\"), of which {mode} would change or delete \
+             rows: load into another target, or, if the history may go, drop the table and `lakeward reload` the job --full"
+        ),
+    )
+}
+
 /// Where the parts of a run go.
 #[derive(Debug, Clone)]
 pub struct StagingPlace {

@@ -19,6 +19,7 @@ pub fn run_plan(mode: WriteMode) -> RunPlan {
         position_after: None,
         window: Window::default(),
         mode,
+        reload_of: None,
         read: read_spec(),
         schema: TableSchema::default(),
         slices: vec![],

@@ -12,6 +12,7 @@ pub mod ids;
 pub mod job;
 pub mod manifest;
 pub mod message;
+mod reload;
 pub mod run;
 pub mod table;
 pub mod watermark;

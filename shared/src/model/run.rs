@@ -10,6 +10,8 @@ use super::job::{ClusterBy, Lineage, MissingRows, NullCursor, OnInvalid, Relatio
 use super::table::{TableName, TableSchema};
 use super::watermark::{Position, RunId};
 
+pub use super::reload::{OtherRows, Reload, ReloadRange, RunKind};
+
 /// What a run is going to do; immutable once saved.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunPlan {
@@ -23,6 +25,9 @@ pub struct RunPlan {
     pub window: Window,
     /// How rows enter the target. A full reload is planned as `Replace`.
     pub mode: WriteMode,
+    /// What the job writes by where this run does something else: a reload. `None` also in plans of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reload_of: Option<WriteMode>,
     /// What the source must do to read it.
     pub read: ReadSpec,
     /// What the rows look like, in the target's names.
@@ -67,48 +72,30 @@ pub struct RunPlan {
     pub notes: Vec<String>,
 }
 
-/// Regular run or reload.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RunKind {
-    /// From the watermark to the safe bound, or the whole table.
-    Regular,
-    /// Asked for by a user.
-    Reload(Reload),
-}
-
-impl RunKind {
-    /// What a user asked for, if it is a reload.
-    pub fn reload(self) -> Option<Reload> {
-        match self {
-            Self::Regular => None,
-            Self::Reload(reload) => Some(reload),
-        }
+impl RunPlan {
+    /// How the job's regular runs write.
+    pub fn job_mode(&self) -> WriteMode {
+        self.reload_of.unwrap_or(self.mode)
     }
-}
 
-/// A reload that a user asked for; done once per request id.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reload {
-    /// Unique to the request.
-    pub request: String,
-    /// What is read again.
-    pub what: ReloadRange,
-}
+    /// Whether rows are told apart by key: of several with one key the newest counts. Also in the full reload of a job
+    /// that writes so, whose target must become what its regular runs would have made of it.
+    pub fn is_by_key(&self) -> bool {
+        self.mode.needs_key() || self.replaces_by_key()
+    }
 
-/// What a reload reads again.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ReloadRange {
-    /// Everything; the target is replaced and the position set to the reload's own bound.
-    Full,
-    /// The cursor values in (from, to]; the position stays.
-    Range {
-        /// Exclusive.
-        from: Option<Position>,
-        /// Inclusive.
-        to: Option<Position>,
-    },
+    /// Whether all rows make place for one row a key.
+    pub fn replaces_by_key(&self) -> bool {
+        self.mode == WriteMode::Replace && self.job_mode().needs_key()
+    }
+
+    /// Whether a row can come again and say the same as before: what orders changes is no column that is compared.
+    /// Such a row must carry the tag of the run that read it, or `delete_sync` takes it for one that nobody has seen
+    /// since it read the keys.
+    pub fn tags_equal_rows(&self) -> bool {
+        let cursor = self.read.cursor.as_ref();
+        self.mode == WriteMode::Merge && cursor.is_some_and(|c| self.schema.column_from(&c.column).is_none())
+    }
 }
 
 /// Half-open: `> from AND <= to`.

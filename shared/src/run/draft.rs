@@ -3,7 +3,7 @@
 use crate::error::{Error, ErrorKind, Result};
 use crate::load::window::TargetWindow;
 use crate::model::job::{ConsistencyWish, Contract, Job, WriteMode};
-use crate::model::run::{Claim, LoadRecord, LoadStatus, Reload, ReloadRange, RunDocument, RunKind, RunPlan};
+use crate::model::run::{Claim, LoadRecord, LoadStatus, OtherRows, Reload, ReloadRange, RunDocument, RunKind, RunPlan};
 use crate::model::watermark::RunNumber;
 use crate::source::{PlanRequest, SourcePlan};
 use crate::state::JobState;
@@ -92,8 +92,10 @@ async fn claim(job: &Job, reload: Option<&Reload>, state: &JobState, services: &
     if is_full || is_range {
         refuse_shared_target(job, services)?;
     }
-    if is_range {
-        refuse_range_among_others(job, services).await?;
+    let replaces = is_full || (mode(job, reload) == WriteMode::Replace && !state.has_loaded && !state.takes_over);
+    let is_agreed = is_full && reload.is_some_and(|r| r.others == OtherRows::Replace);
+    if is_range || (replaces && !is_agreed) {
+        refuse_rows_of_others(job, reload, services).await?;
     }
     if state.takes_over || is_full {
         return Ok(Claim::TakeOver);
@@ -134,6 +136,7 @@ async fn compose(
         planned_from: state.watermark.position.clone(),
         position_after: planned.position_after,
         window: planned.window,
+        reload_of: (mode(job, reload) != job.write).then_some(job.write),
         mode: mode(job, reload),
         read: planned.read,
         slices: if planned.is_empty { vec![] } else { planned.slices },
@@ -210,24 +213,32 @@ fn refuse_shared_target(job: &Job, services: &Services) -> Result<()> {
     if others.is_empty() {
         return Ok(());
     }
-    Err(would_replace_rows_of(job, &others.join(", ")))
+    Err(would_replace_rows_of(job, &others.join(", "), ""))
 }
 
-/// Jobs of other configurations put themselves down in the target. A range has no column that says whose a row is.
-async fn refuse_range_among_others(job: &Job, services: &Services) -> Result<()> {
+/// Jobs of other configurations put themselves down in the target, and so did those that are no more: who of them still
+/// is there, only the user knows. A range has no column that says whose a row is.
+async fn refuse_rows_of_others(job: &Job, reload: Option<&Reload>, services: &Services) -> Result<()> {
     let target = services.loader.describe(&job.target).await?;
     let feeders = target.map(|t| t.fed_by).unwrap_or_default();
-    match feeders.keys().find(|feeder| **feeder != job.name) {
-        Some(other) => Err(would_replace_rows_of(job, other.as_str())),
-        None => Ok(()),
-    }
+    let Some(other) = feeders.keys().find(|feeder| **feeder != job.name) else {
+        return Ok(());
+    };
+    let way_past = match mode(job, reload) {
+        WriteMode::Replace => format!(
+            "; if {other} is no more and its rows may go, `lakeward reload {} --full --take-over`",
+            job.name
+        ),
+        _ => String::new(),
+    };
+    Err(would_replace_rows_of(job, other.as_str(), &way_past))
 }
 
-fn would_replace_rows_of(job: &Job, others: &str) -> Error {
+fn would_replace_rows_of(job: &Job, others: &str, way_past: &str) -> Error {
     Error::new(
         ErrorKind::Unsupported,
         format!(
-            "cannot reload job {}: it would replace rows of target {}, which {others} also loads: give the jobs targets of their own",
+            "cannot load job {}: it would replace rows of target {}, which {others} also loads: give the jobs targets of their own{way_past}",
             job.name, job.target
         ),
     )

@@ -74,6 +74,7 @@ fn given_up(job: &Job, state: &JobState, services: &Services) -> RunDocument {
         position_after: position.clone(),
         window: Window::default(),
         mode: job.write,
+        reload_of: None,
         read: ReadSpec {
             connection: job.connection.clone(),
             relation: job.relation.clone(),

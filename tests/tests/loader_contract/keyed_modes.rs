@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch};
+use chrono::TimeDelta;
+use lakeward::error::ErrorKind;
 use lakeward::model::job::{MissingRows, WriteMode};
-use lakeward::model::run::{Cursor, Outcome, RunPlan};
+use lakeward::model::run::{Cursor, OtherRows, Outcome, Reload, ReloadRange, RunKind, RunPlan};
 use lakeward::model::table::{Column, ColumnType};
 
 use crate::destinations::Destination;
@@ -172,4 +174,168 @@ pub async fn delete_sync_marks_and_unmarks(at: &dyn Destination) {
         sweeper.finish(&run).await;
         assert_eq!(at.rows(&story.target, &["id", "gone"]).await, expected);
     }
+}
+
+/// What a cursor that is no column of the rows orders: nothing in a row tells that it was written again.
+fn by_xmin(mut plan: RunPlan) -> RunPlan {
+    plan.read.cursor = Some(Cursor {
+        column: "xmin".into(),
+        source_type: "xid".into(),
+    });
+    plan
+}
+
+/// The source had lost it when the keys were read, and has it again as it was.
+pub async fn a_row_that_comes_back_as_it_was_is_not_taken_for_gone(at: &dyn Destination) {
+    let story = Story::new(at);
+    let sweeper = story.beside();
+    story.load(1, WriteMode::Merge, &[(1, 1, 1), (2, 1, 2)]).await;
+    let run = keys(&sweeper, 1, MissingRows::Delete, &[2]).await;
+    let again = by_xmin(story.plan(WriteMode::Merge));
+    let again = story.stage(2, again, &[batch(&[(1, 1, 1)])]).await;
+    let expected = Outcome {
+        rows: 1,
+        updated: 1,
+        ..Outcome::default()
+    };
+    assert_eq!(story.finish(&again).await, expected);
+    sweeper.finish(&run).await;
+    story.holds(&[(1, 1, 1), (2, 1, 2)]).await;
+}
+
+/// Rows from before there were versions hold no flag.
+pub async fn scd2_takes_rows_of_other_modes_for_current(at: &dyn Destination) {
+    let story = Story::new(at);
+    story
+        .load(1, WriteMode::Merge, &[(1, 1, 1), (2, 1, 2), (3, 1, 3)])
+        .await;
+    story.load(2, WriteMode::Scd2, &[(1, 2, 4), (2, 1, 2)]).await;
+    let rows = at.rows(&story.target, &["id", "version", "_lakeward_is_current"]).await;
+    assert_eq!(rows, ["1|1|false", "1|2|true", "2|1|", "3|1|false"]);
+}
+
+/// Whoever takes a key for one row would change or delete all of its versions.
+pub async fn a_target_with_history_takes_no_other_keyed_mode(at: &dyn Destination) {
+    let story = Story::new(at);
+    let before = [(1, 1, 1), (2, 1, 2)];
+    story.load(1, WriteMode::Scd2, &before).await;
+    let others = [
+        story.plan(WriteMode::Merge),
+        story.plan(WriteMode::InsertOnly),
+        in_full(&story, WriteMode::Merge),
+    ];
+    let mut runs = vec![keys(&story.beside(), 1, MissingRows::Delete, &[1]).await];
+    for (number, plan) in (2..).zip(others) {
+        runs.push(story.stage(number, plan, &[batch(&[(1, 2, 3)])]).await);
+    }
+    for run in runs {
+        let refused = story.loader().prepare(&run.work()).await.expect_err("a refusal");
+        assert_eq!(refused.kind(), ErrorKind::Config, "{refused:?}");
+        assert!(refused.chain().contains("history"), "{}", refused.chain());
+    }
+    story.holds(&before).await;
+}
+
+/// Of several rows without a key one would be left.
+pub async fn a_null_in_a_key_is_refused_before_anything_is_loaded(at: &dyn Destination) {
+    let story = Story::new(at);
+    story.load(1, WriteMode::Merge, &[(1, 1, 1)]).await;
+    let modes = [
+        WriteMode::Merge,
+        WriteMode::Replace,
+        WriteMode::InsertOnly,
+        WriteMode::Scd2,
+    ];
+    for (number, mode) in (2..).zip(story.taken(&modes)) {
+        let mut plan = match mode {
+            WriteMode::Replace => in_full(&story, WriteMode::Merge),
+            mode => story.plan(mode),
+        };
+        plan.schema.columns[0].nullable = true;
+        let mut cells = batch(&[(0, 1, 2), (0, 2, 3)]).columns().to_vec();
+        cells[0] = Arc::new(Int64Array::from(vec![None, None]));
+        let rows = RecordBatch::try_new(plan.schema.arrow(), cells).expect("columns of one length");
+        let run = story.stage(number, plan, &[rows]).await;
+        let ended = match story.loader().prepare(&run.work()).await {
+            Ok(()) => story.send_all(&run).await.map(drop),
+            refused => refused,
+        };
+        let refused = ended.expect_err("a refusal");
+        assert_eq!(refused.kind(), ErrorKind::DataRejected, "{refused:?}");
+        assert!(
+            refused.chain().contains("key column 'id' holds 2 NULL"),
+            "{}",
+            refused.chain()
+        );
+    }
+    story.holds(&[(1, 1, 1)]).await;
+}
+
+/// The full reload of a job of that mode.
+fn in_full(story: &Story<'_>, of: WriteMode) -> RunPlan {
+    let mut plan = story.plan(WriteMode::Replace);
+    plan.reload_of = Some(of);
+    plan.kind = RunKind::Reload(Reload {
+        request: "r1".into(),
+        what: ReloadRange::Full,
+        others: OtherRows::Refuse,
+    });
+    plan
+}
+
+/// What the job's own runs would have made of it.
+pub async fn a_full_reload_of_a_keyed_job_leaves_the_newest_of_a_keys_rows(at: &dyn Destination) {
+    let story = Story::new(at);
+    story.load(1, WriteMode::Merge, &[(1, 1, 1), (9, 1, 9)]).await;
+    let mut plan = in_full(&story, WriteMode::Merge);
+    let rows = [
+        ((1, 1, 1), false),
+        ((1, 2, 3), false),
+        ((2, 1, 2), false),
+        ((2, 2, 4), true),
+        ((3, 1, 5), false),
+        ((3, 0, 4), false),
+    ];
+    let staged = marked(&mut plan, &rows);
+    let run = story.stage(2, plan, &[staged]).await;
+    let did = story.finish(&run).await;
+    assert_eq!((did.rows, did.inserted), (6, 2));
+    story.holds(&[(1, 2, 3), (3, 1, 5)]).await;
+    // All that is left is marked.
+    let mut plan = in_full(&story, WriteMode::Merge);
+    let staged = marked(&mut plan, &[((1, 3, 6), true), ((3, 2, 7), true)]);
+    let run = story.stage(3, plan, &[staged]).await;
+    let did = story.finish(&run).await;
+    assert_eq!((did.rows, did.inserted), (2, 0));
+    story.holds(&[]).await;
+    // A job that adds all rows has all of them afterwards.
+    let twice = [(1, 1, 1), (1, 1, 1)];
+    let run = story
+        .stage(4, in_full(&story, WriteMode::Append), &[batch(&twice)])
+        .await;
+    assert_eq!(story.finish(&run).await.rows, 2);
+    story.holds(&twice).await;
+}
+
+/// A clock that went back, or a row that the source dates before its own deletion.
+pub async fn a_version_begins_when_the_one_before_has_ended(at: &dyn Destination) {
+    let story = Story::new(at);
+    story.load(1, WriteMode::Scd2, &[(1, 1, 1), (2, 1, 2)]).await;
+    story.load(2, WriteMode::Scd2, &[(2, 1, 2)]).await;
+    let mut plan = story.plan(WriteMode::Scd2);
+    plan.planned_at -= TimeDelta::days(1);
+    let run = story.stage(3, plan, &[batch(&[(1, 1, 1), (2, 1, 2)])]).await;
+    assert_eq!(story.finish(&run).await.inserted, 1);
+    let columns = [
+        "_lakeward_is_current",
+        "_lakeward_valid_from",
+        "_lakeward_valid_to",
+        "id",
+    ];
+    let rows = at.rows(&story.target, &columns).await;
+    let rows: Vec<Vec<&str>> = rows.iter().map(|row| row.split('|').collect()).collect();
+    let of_one: Vec<&Vec<&str>> = rows.iter().filter(|row| row[3] == "1").collect();
+    // false is before true.
+    assert_eq!((of_one[0][0], of_one[1][0]), ("false", "true"), "{rows:?}");
+    assert_eq!(of_one[1][1], of_one[0][2], "{rows:?}");
 }

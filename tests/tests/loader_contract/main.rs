@@ -100,8 +100,14 @@ contract! {
         delete_sync_takes_away_what_was_there_and_is_gone,
     }
     keyed_modes [delta databricks] {
+        a_full_reload_of_a_keyed_job_leaves_the_newest_of_a_keys_rows,
         a_merge_takes_the_newest_of_a_keys_rows,
+        a_null_in_a_key_is_refused_before_anything_is_loaded,
+        a_row_that_comes_back_as_it_was_is_not_taken_for_gone,
+        a_target_with_history_takes_no_other_keyed_mode,
+        a_version_begins_when_the_one_before_has_ended,
         delete_sync_marks_and_unmarks,
+        scd2_takes_rows_of_other_modes_for_current,
     }
     repeating [delta databricks files model] {
         a_step_that_is_sent_twice_counts_once,

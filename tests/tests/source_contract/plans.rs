@@ -3,7 +3,7 @@
 use arrow::array::RecordBatch;
 use lakeward::error::ErrorKind;
 use lakeward::model::job::Job;
-use lakeward::model::run::{Consistency, Reload, ReloadRange, Window};
+use lakeward::model::run::{Consistency, OtherRows, Reload, ReloadRange, Window};
 use lakeward::model::watermark::Position;
 use lakeward::source::{SLICES_MAX, SourcePlan};
 use lakeward_tests::postgres::{plan, plan_with, read};
@@ -108,6 +108,7 @@ async fn reloaded(
     let reload = Reload {
         request: "r1".into(),
         what,
+        others: OtherRows::Refuse,
     };
     let job = origin.changes();
     let planned = plan_with(origin.source(), &job, position, Some(&reload), None, true).await;

@@ -96,3 +96,26 @@ async fn every_type_old_date_and_odd_name() {
         assert_eq!(double.column(&target).await, source, "{write}");
     }
 }
+
+/// A table that somebody made has no column for tags before the first run has altered it, and such a run may be given up.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs LAKEWARD_TEST_POSTGRES_URL, LAKEWARD_TEST_AZURITE_URL and LAKEWARD_TEST_SPARK_URL: make test"]
+async fn a_run_that_never_fitted_a_table_without_tags_can_be_given_up() {
+    let place = Place::new("workspace_no_tags").await;
+    place
+        .run("CREATE TABLE {s}.t (id integer PRIMARY KEY); INSERT INTO {s}.t SELECT generate_series(1, 30)")
+        .await;
+    let project = Project::in_workspace(&place.server, Double::with_spark().await).await;
+    let double = project.workspace().expect("it loads into one");
+    double.sql("CREATE TABLE main.raw.t (id DATE)").await.expect("a table");
+    project.configure(&format!(
+        "[[jobs]]\nname = \"t\"\ntable = \"{}.t\"\nwrite = \"append\"\ncursor = \"id\"\ntarget = \"raw.t\"\n",
+        place.schema
+    ));
+    project.run(&["run"]).refused(1, &["job t:", "column 'id'"]);
+    project.run(&["abandon", "t"]).done();
+    double.sql("DROP TABLE main.raw.t").await.expect("a drop");
+    project.run(&["run"]).done();
+    let expected = source_rows(&place, "SELECT id::text FROM {s}.t").await;
+    assert_same("t", &target_rows(&project, "raw.t", &["id"]).await, &expected);
+}

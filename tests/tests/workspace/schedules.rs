@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use lakeward::model::job::JobName;
 use lakeward::model::message::{Message, Origin, TakeOver};
-use lakeward::model::run::{Reload, ReloadRange};
+use lakeward::model::run::{OtherRows, Reload, ReloadRange};
 use lakeward::model::watermark::{Position, RunId};
 use lakeward::run::decide::Rules;
 use lakeward_tests::double::faults::{Misbehaviour, On};
@@ -69,6 +69,7 @@ async fn a_reload_beside_a_run_waits_for_it() {
     let reload = Reload {
         request: "r1".to_owned(),
         what: ReloadRange::Full,
+        others: OtherRows::Refuse,
     };
     let waits = story.host.deliver(asking(Some(reload), None)).await.expect("a plan");
     assert!(

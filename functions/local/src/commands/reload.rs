@@ -1,7 +1,7 @@
 //! `lakeward reload`: the job's next run of another kind. An open run goes on first.
 
 use lakeward::model::message::{Message, Origin};
-use lakeward::model::run::{Reload, ReloadRange};
+use lakeward::model::run::{OtherRows, Reload, ReloadRange};
 use lakeward::model::watermark::Position;
 use lakeward::report::Reporter;
 
@@ -25,6 +25,10 @@ pub async fn reload(args: &ReloadArgs, global: &Global) -> Result<Exit, Failure>
     let reload = Reload {
         request: services.ids.long(),
         what,
+        others: match args.take_over {
+            true => OtherRows::Replace,
+            false => OtherRows::Refuse,
+        },
     };
     let plan = Message::Plan {
         job,

@@ -63,7 +63,8 @@ pub(in super::super) struct JobFile {
     #[schemars(extend("examples" = [["id"]]))]
     pub primary_key: Option<Vec<String>>,
     /// Which row of a key wins, where a run finds several or the target has one: the greatest value of this column.
-    /// Without it the row that was read last wins.
+    /// Without it the row that was read last wins; in Databricks, which does not know it, the greatest cursor, and of
+    /// equal ones always the same.
     #[schemars(extend("examples" = ["version"]))]
     pub order_by: Option<String>,
     /// The column that marks deleted rows: true, or anything but NULL in a column that is not boolean.

@@ -147,6 +147,13 @@ fn write(job: &Job, section: &Section<'_>, findings: &mut Findings<'_>) {
             "use write = \"delete_sync\", or remove it",
         );
     }
+    if job.write == WriteMode::DeleteSync && job.filter.is_some() {
+        refuse(
+            "where",
+            "delete_sync takes every key that it does not read for gone: it would delete all rows outside of 'where'",
+            "remove 'where'; if the target holds such rows only, read their keys by a query",
+        );
+    }
     if job.primary_key.as_ref().is_some_and(Vec::is_empty) {
         refuse(
             "primary_key",

@@ -108,14 +108,14 @@ pub(super) fn lineage(work: &Work<'_>) -> Vec<(&'static str, String)> {
 
 /// Checks what a keyed load needs of its columns.
 pub(super) fn check_key(plan: &RunPlan) -> Result<()> {
-    if !plan.mode.needs_key() {
+    if !plan.is_by_key() {
         return Ok(());
     }
     let refuse = |text: String| Err(Error::new(ErrorKind::Config, text));
     if plan.schema.key.is_empty() {
         return refuse(format!(
             "cannot {} into table {}: the job has no key; set primary_key",
-            plan.mode.as_str(),
+            plan.job_mode().as_str(),
             plan.target
         ));
     }
@@ -136,6 +136,33 @@ pub(super) fn check_key(plan: &RunPlan) -> Result<()> {
             return refuse(format!(
                 "cannot find rows of table {} by column '{name}': it is a {}; declare it decimal or string under types, or choose another key",
                 plan.target, column.column_type
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses NULL in a key: of all rows that have it one would be left.
+pub(super) fn check_null_keys(work: &Work<'_>) -> Result<()> {
+    let plan = work.plan;
+    if !plan.is_by_key() {
+        return Ok(());
+    }
+    for name in &plan.schema.key {
+        let is_sure = plan.schema.column(name).is_some_and(|c| !c.nullable);
+        for file in work.files.iter().filter(|f| f.rows > 0) {
+            let found = match file.stats["nullCount"][name].as_u64() {
+                Some(0) => continue,
+                None if is_sure => continue,
+                Some(nulls) => format!("holds {nulls} NULL"),
+                None => "does not count its NULLs".to_owned(),
+            };
+            return Err(Error::new(
+                ErrorKind::DataRejected,
+                format!(
+                    "cannot load part {} into table {}: key column '{name}' {found}; choose another key, or filter such rows out",
+                    file.name, plan.target
+                ),
             ));
         }
     }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use super::Databricks;
 use super::client::{Failure, SqlVerdict, Statement};
-use super::columns::{Wanted, check_key, wanted};
+use super::columns::{IS_CURRENT, Wanted, check_key, check_null_keys, wanted};
 use super::describe::{Found, FoundColumn, claim_property, look, tagged};
 use super::ledger::{self, Live};
 use super::render::quote::{Object, identifier};
@@ -16,7 +16,7 @@ use super::render::table::{
     add_columns, create_target, drop_not_null, drop_primary_key, set_properties, set_tags, widen,
 };
 use crate::error::{Error, ErrorKind, Result, Retry};
-use crate::load::{Work, target_forgot_us, target_is_gone};
+use crate::load::{Work, holds_history, target_forgot_us, target_is_gone};
 use crate::model::job::{MissingRows, WriteMode};
 use crate::model::run::{Claim, RunPlan};
 use crate::model::table::{ColumnType, LINEAGE_RUN};
@@ -30,6 +30,7 @@ const WIDENING: &str = "delta.enableTypeWidening";
 /// Creates, claims, alters.
 pub(super) async fn prepare(loader: &Databricks, work: &Work<'_>) -> Result<()> {
     check_key(work.plan)?;
+    check_null_keys(work)?;
     let mut met = None;
     for _ in 0..ROUNDS_MAX {
         let (live, statements) = needed(loader, work).await?;
@@ -144,6 +145,9 @@ pub(super) async fn retag(loader: &Databricks, target: &Object) -> Result<Option
 fn changes(found: &Found, work: &Work<'_>, target: &Object) -> Result<Vec<String>> {
     let plan = work.plan;
     let mut properties = claim(found, work)?;
+    if found.column(IS_CURRENT).is_some() && plan.is_by_key() && plan.mode != WriteMode::Scd2 {
+        return Err(holds_history(plan));
+    }
     let mut change = Change::default();
     if plan.mode == WriteMode::DeleteSync {
         fit_delete_sync(found, plan, &mut change)?;

@@ -159,7 +159,7 @@ fn applied(work: &Work<'_>, rows: &Rows) -> Outcome {
             inserted: work.rows(),
             ..Outcome::default()
         },
-        WriteMode::Replace => {
+        WriteMode::Replace if !work.plan.replaces_by_key() => {
             let rows = inserted.unwrap_or_else(|| work.rows());
             Outcome {
                 rows,

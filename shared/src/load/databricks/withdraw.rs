@@ -11,7 +11,7 @@ use super::client::{Failure, Rows, SqlVerdict, Statement};
 use super::{ledger, render};
 use crate::error::{Error, Result};
 use crate::load::Work;
-use crate::model::table::TableName;
+use crate::model::table::{LINEAGE_RUN, TableName};
 use crate::model::watermark::RunId;
 use crate::store::failure;
 
@@ -59,8 +59,11 @@ pub(super) async fn fence(loader: &Databricks, work: &Work<'_>) -> Result<()> {
 /// Takes the rows of an append run out again.
 pub(super) async fn retract(loader: &Databricks, work: &Work<'_>) -> Result<()> {
     let sql = render::retract(&loader.object(&work.plan.target)?, work.run)?;
-    unless_missing(loader, Statement::brief("retract", sql)).await?;
-    Ok(())
+    match loader.client.run(&Statement::brief("retract", sql)).await {
+        Ok(_) => Ok(()),
+        Err(e) if holds_no_run(&e) => Ok(()),
+        Err(e) => Err(e.into_error()),
+    }
 }
 
 /// Rows of a run in a target; none where there is no target.
@@ -68,10 +71,20 @@ pub(super) async fn count(loader: &Databricks, run: &RunId, target: &TableName) 
     let sql = render::count_run(&loader.object(target)?)?;
     let statement = Statement::brief("count", sql).with("run", run.to_string());
     match loader.client.run(&statement).await {
-        Err(e) if e.says(SqlVerdict::Missing) => Ok(0),
+        Err(e) if holds_no_run(&e) => Ok(0),
         Err(e) => Err(e.into_error()),
         Ok(rows) => rows.count("n").ok_or_else(|| Error::bug("a count has no number")),
     }
+}
+
+/// Whether there is no target, or none that ever held a row of ours: a table that somebody made and no run has altered
+/// yet has no column for tags.
+fn holds_no_run(failure: &Failure) -> bool {
+    let tag = format!("`{LINEAGE_RUN}`");
+    let lacks_tag = failure
+        .sql()
+        .is_some_and(|sql| sql.class.starts_with("UNRESOLVED_COLUMN") && sql.message.contains(&tag));
+    lacks_tag || failure.says(SqlVerdict::Missing)
 }
 
 pub(super) async fn unless_missing(loader: &Databricks, statement: Statement) -> Result<Option<Rows>> {

@@ -79,7 +79,7 @@ async fn apply_once(
     let parts = known.parts.as_deref().unwrap_or_default();
     let (change, outcome) = match work.plan.mode {
         WriteMode::Append => append(&view, work, parts)?,
-        WriteMode::Replace => replace(&view, work, parts)?,
+        WriteMode::Replace => replace(table, &view, work, parts, budget).await?,
         WriteMode::Merge
         | WriteMode::InsertOnly
         | WriteMode::Scd2
@@ -210,7 +210,14 @@ fn append(view: &View, work: &Work<'_>, parts: &[Part]) -> Result<(Change, Outco
     Ok((change, outcome))
 }
 
-fn replace(view: &View, work: &Work<'_>, parts: &[Part]) -> Result<(Change, Outcome)> {
+/// All rows, or one a key where they are told apart by it.
+async fn replace(
+    table: &Table,
+    view: &View,
+    work: &Work<'_>,
+    parts: &[Part],
+    budget: Budget,
+) -> Result<(Change, Outcome)> {
     let (mut change, fields) = match columns_for_replace(view, work)? {
         Some((change, fields)) => (change, fields),
         None => (Change::default(), view.fields.clone()),
@@ -221,8 +228,13 @@ fn replace(view: &View, work: &Work<'_>, parts: &[Part]) -> Result<(Change, Outc
     check_nulls(parts, &fields, work)?;
     change.operation = "WRITE".into();
     change.parameters = BTreeMap::from([("mode".into(), "Overwrite".into())]);
-    change.add = added(parts);
     change.remove = Removal::Everything;
+    if work.plan.replaces_by_key() {
+        let rows = merge::newest(table, &fields, work, parts, budget).await?;
+        change.add = rows.add;
+        return Ok((change, rows.outcome));
+    }
+    change.add = added(parts);
     let outcome = Outcome {
         rows: work.rows(),
         inserted: work.rows(),

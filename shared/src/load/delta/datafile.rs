@@ -9,6 +9,7 @@ use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, new_null_ar
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use bytes::Bytes;
+use delta_kernel::schema::StructType;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{FutureExt as _, StreamExt as _, TryFutureExt as _};
@@ -21,6 +22,7 @@ use parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 
+use super::columns::Fields;
 use super::kernel::parquet_error;
 use super::table::Table;
 use super::view::View;
@@ -260,9 +262,19 @@ fn cast(column: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
 
 /// The table's columns as Arrow has them; all may be NULL, because old files may lack any of them.
 pub(super) fn arrow_schema(view: &View) -> Result<SchemaRef> {
+    to_arrow(&view.snapshot.schema())
+}
+
+/// The same of columns that no version has yet.
+pub(super) fn arrow_schema_of(fields: &Fields) -> Result<SchemaRef> {
+    let logical: StructType = serde_json::from_value(fields.to_value()?)
+        .or_error(ErrorKind::Bug, || "cannot read columns of ours as the log's".into())?;
+    to_arrow(&logical)
+}
+
+fn to_arrow(logical: &StructType) -> Result<SchemaRef> {
     use delta_kernel::engine::arrow_conversion::TryIntoArrow as _;
-    let logical = view.snapshot.schema();
-    let schema: Schema = logical.as_ref().try_into_arrow().or_error(ErrorKind::Unsupported, || {
+    let schema: Schema = logical.try_into_arrow().or_error(ErrorKind::Unsupported, || {
         "cannot read the table's columns as Arrow".into()
     })?;
     let fields: Vec<FieldRef> = schema

@@ -4,8 +4,9 @@
 
 use serde_json::{Value, json};
 
-use super::columns::{Field, Fields, check_names, wanted};
+use super::columns::{Field, Fields, IS_CURRENT, check_names, wanted};
 use crate::error::{Error, ErrorKind, Result};
+use crate::load::holds_history;
 use crate::model::job::{MissingRows, WriteMode};
 use crate::model::run::{Reload, ReloadRange, RunKind, RunPlan};
 use crate::model::table::ColumnType;
@@ -43,6 +44,7 @@ pub(super) fn new_table(plan: &RunPlan) -> Result<Fields> {
 
 /// What must change in a table for a run; `None` if nothing must.
 pub(super) fn evolution(table: &Fields, plan: &RunPlan) -> Result<Option<Evolution>> {
+    refuse_history(table, plan)?;
     let wanted = wanted(plan);
     check_names(&plan.target.to_string(), &wanted)?;
     check_key(plan, &wanted)?;
@@ -69,6 +71,14 @@ pub(super) fn evolution(table: &Fields, plan: &RunPlan) -> Result<Option<Evoluti
     }))
 }
 
+/// Refuses to take a key for one row where scd2 keeps several.
+pub(super) fn refuse_history(table: &Fields, plan: &RunPlan) -> Result<()> {
+    match table.get(IS_CURRENT) {
+        Some(_) if plan.is_by_key() && plan.mode != WriteMode::Scd2 => Err(holds_history(plan)),
+        _ => Ok(()),
+    }
+}
+
 #[derive(Debug, Default)]
 struct Steps {
     added: bool,
@@ -92,12 +102,12 @@ impl Steps {
 }
 
 fn check_key(plan: &RunPlan, wanted: &[Field]) -> Result<()> {
-    if plan.mode.needs_key() && plan.schema.key.is_empty() {
+    if plan.is_by_key() && plan.schema.key.is_empty() {
         return Err(Error::new(
             ErrorKind::Config,
             format!(
                 "cannot {} into table {}: the job has no key; set primary_key",
-                plan.mode.as_str(),
+                plan.job_mode().as_str(),
                 plan.target
             ),
         ));

@@ -140,7 +140,7 @@ fn is_same(found: &DataType, planned: &DataType) -> bool {
 /// Refuses NULL where the table or the key allows none.
 pub(super) fn check_nulls(parts: &[Part], fields: &Fields, work: &Work<'_>) -> Result<()> {
     let key = &work.plan.schema.key;
-    let is_key = |name: &str| work.plan.mode.needs_key() && key.iter().any(|k| k == name);
+    let is_key = |name: &str| work.plan.is_by_key() && key.iter().any(|k| k == name);
     for (name, _) in carried(work) {
         let is_required = fields.get(&name).is_some_and(|f| !f.nullable);
         if !is_required && !is_key(&name) {

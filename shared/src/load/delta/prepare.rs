@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::columns::Fields;
 use super::door::{Change, NewTable, Note, Put};
-use super::evolve::{evolution, new_table, rewrites_all};
+use super::evolve::{evolution, new_table, refuse_history, rewrites_all};
 use super::place::{app_id, claim_property};
 use super::table::{Table, Tries, Try};
 use super::view::View;
@@ -58,6 +58,7 @@ async fn prepare_once(table: &Table, work: &Work<'_>) -> Result<Try<()>> {
     let (fields, operation, widens) = if is_placeholder {
         (Some(new_table(work.plan)?), "REPLACE COLUMNS", false)
     } else if rewrites_all(work.plan) {
+        refuse_history(&view.fields, work.plan)?;
         // The columns change in the commit that replaces the rows.
         (None, "SET TBLPROPERTIES", false)
     } else {

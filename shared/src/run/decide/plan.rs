@@ -68,7 +68,7 @@ mod tests {
     use super::*;
     use crate::model::fixture::run_plan;
     use crate::model::job::{JobName, WriteMode};
-    use crate::model::run::{LoadRecord, ReloadRange, RunPlan};
+    use crate::model::run::{LoadRecord, OtherRows, ReloadRange, RunPlan};
     use crate::model::watermark::{Life, RunId, RunNumber};
 
     fn run(status: LoadStatus, kind: RunKind) -> RunDocument {
@@ -137,6 +137,7 @@ mod tests {
         let reload = Reload {
             request: "r1".into(),
             what: ReloadRange::Full,
+            others: OtherRows::Refuse,
         };
         let asked = |run: &RunDocument, done: &[String]| {
             let found = PlanFound {

@@ -1,16 +1,28 @@
 //! merge: by key, rows are added, changed and deleted in one statement; `insert_only`: only added.
 //!
-//! A row that says the same stays as it is, so that a second send changes nothing. It refuses to go back (rule 15): a row
+//! A row that says the same stays as it is, so that a second send changes nothing; where nothing in it tells that it was
+//! written again (`RunPlan::tags_equal_rows`), it gets this run's tag. It refuses to go back (rule 15): a row
 //! of a later run of this job stays, and with `order_by` a newer one.
 
 use super::bounds::between;
-use super::quote::{Object, identifier};
+use super::quote::{Object, identifier, literal};
 use super::source::{IS_ROW, differs, guarded, is_deleted, is_stale, names, newest, same_key, values};
 use crate::error::Result;
 use crate::load::Work;
 use crate::load::databricks::columns::lineage;
 use crate::model::job::WriteMode;
 use crate::model::table::LINEAGE_RUN;
+
+/// Whether a row must be written again; `None` if no row ever must.
+fn is_changed(work: &Work<'_>, tag: &str) -> Result<Option<String>> {
+    let differs = differs(work, "t", "s")?;
+    if !work.plan.tags_equal_rows() {
+        return Ok(differs);
+    }
+    let is_of_another_run = format!("{tag} IS DISTINCT FROM {}", literal(&work.run.to_string()));
+    let reasons: Vec<String> = differs.into_iter().chain([is_of_another_run]).collect();
+    Ok(Some(format!("({})", reasons.join(" OR "))))
+}
 
 /// One MERGE by key.
 pub(in super::super) fn merge(work: &Work<'_>, target: &Object, staging: &Object) -> Result<String> {
@@ -26,7 +38,7 @@ pub(in super::super) fn merge(work: &Work<'_>, target: &Object, staging: &Object
     if let Some(deleted) = deleted.as_ref().filter(|_| changes) {
         clauses.push(format!("WHEN MATCHED AND NOT {stale} AND {deleted} THEN DELETE"));
     }
-    if let Some(differs) = differs(work, "t", "s")?.filter(|_| changes) {
+    if let Some(differs) = is_changed(work, &tag)?.filter(|_| changes) {
         let mut set: Vec<String> = values(work)?.iter().map(|v| format!("t.{v} = s.{v}")).collect();
         for (name, value) in &lineage {
             set.push(format!("t.{} = {value}", identifier(name)?));

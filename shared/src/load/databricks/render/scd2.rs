@@ -29,7 +29,7 @@ pub(in super::super) fn scd2(work: &Work<'_>, target: &Object, staging: &Object)
     }
     Ok(format!(
         "MERGE INTO {} AS t\nUSING (\n  {}\n) AS s\n\
-         ON {same} AND t.`{IS_CURRENT}` AND s.`_lakeward_does` = 'close'\n\
+         ON {same} AND coalesce(t.`{IS_CURRENT}`, true) AND s.`_lakeward_does` = 'close'\n\
          WHEN MATCHED THEN UPDATE SET\n  t.`{VALID_TO}` = s.`_lakeward_until`,\n  t.`{IS_CURRENT}` = false\n\
          WHEN NOT MATCHED AND s.`_lakeward_does` = 'open' THEN INSERT ({})\n  VALUES ({})",
         target.sql,
@@ -51,16 +51,17 @@ fn actions(work: &Work<'_>, target: &Object, staging: &Object) -> Result<String>
     let planned = instant(work.plan.planned_at);
     // A source that changes a row without moving its time forward: from the plan on, never backwards.
     let until = format!(
-        "CASE WHEN n.`_lakeward_own` > c.`{VALID_FROM}` THEN n.`_lakeward_own` ELSE greatest({planned}, c.`{VALID_FROM}`) END"
+        "CASE WHEN coalesce(n.`_lakeward_own` > c.`{VALID_FROM}`, true) THEN n.`_lakeward_own` ELSE greatest({planned}, c.`{VALID_FROM}`) END"
     );
     let staged_names: Vec<String> = names.iter().map(|c| format!("n.{c}")).collect();
-    let current = current(work, target)?;
+    let (current, ended) = (current(work, target)?, ended(work, target)?);
     let met = format!(
         "SELECT {columns},\n      {until} AS `_lakeward_until`,\n      \
-         CASE WHEN c.{IS_ROW} THEN greatest(n.`_lakeward_own`, {until}) ELSE n.`_lakeward_own` END AS `_lakeward_from`,\n      \
+         CASE WHEN c.{IS_ROW} THEN greatest(n.`_lakeward_own`, {until}) ELSE greatest(n.`_lakeward_own`, e.`_lakeward_ended`) END AS `_lakeward_from`,\n      \
          coalesce(c.{IS_ROW} AND NOT {stale} AND ({changed} OR {deleted}), false) AS `_lakeward_closes`,\n      \
          NOT {deleted} AND (c.{IS_ROW} IS NULL OR (NOT {stale} AND {changed})) AS `_lakeward_opens`\n      \
-         FROM (\n{staged}\n      ) AS n\n      LEFT JOIN (\n{current}\n      ) AS c ON {on}",
+         FROM (\n{staged}\n      ) AS n\n      LEFT JOIN (\n{current}\n      ) AS c ON {on}\n      LEFT JOIN (\n{ended}\n      ) AS e ON {on_ended}",
+        on_ended = same_key(work, "e", "n")?,
         columns = staged_names.join(", "),
         on = same_key(work, "c", "n")?,
     );
@@ -87,17 +88,26 @@ fn actions(work: &Work<'_>, target: &Object, staging: &Object) -> Result<String>
     Ok(actions.join("\n    UNION ALL\n"))
 }
 
-/// Current versions, one a key.
+/// Current versions, one a key. Rows from before there were versions hold no flag: they are current.
 fn current(work: &Work<'_>, target: &Object) -> Result<String> {
     let mut columns = names(work)?;
     columns.push(identifier(LINEAGE_RUN)?);
     columns.push(identifier(VALID_FROM)?);
     columns.push(format!("true AS {IS_ROW}"));
     Ok(format!(
-        "      SELECT {} FROM {}\n      WHERE `{IS_CURRENT}`\n      QUALIFY row_number() OVER (PARTITION BY {} ORDER BY `{VALID_FROM}` DESC) = 1",
+        "      SELECT {} FROM {}\n      WHERE coalesce(`{IS_CURRENT}`, true)\n      QUALIFY row_number() OVER (PARTITION BY {} ORDER BY `{VALID_FROM}` DESC) = 1",
         columns.join(", "),
         target.sql,
         keys(work)?.join(", ")
+    ))
+}
+
+/// Until when the versions of each key held that have ended: one that comes back begins no earlier.
+fn ended(work: &Work<'_>, target: &Object) -> Result<String> {
+    let keys = keys(work)?.join(", ");
+    Ok(format!(
+        "      SELECT {keys}, max(`{VALID_TO}`) AS `_lakeward_ended` FROM {}\n      WHERE `{VALID_TO}` IS NOT NULL\n      GROUP BY {keys}",
+        target.sql
     ))
 }
 

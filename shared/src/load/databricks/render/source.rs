@@ -37,13 +37,14 @@ pub(super) fn guarded(work: &Work<'_>, staging: &Object, rows: &str) -> String {
     )
 }
 
-/// The target becomes what was staged, in one commit. Grants, tags, comments and history stay.
+/// The target becomes what was staged, in one commit: all rows, or, where they are told apart by key, the newest of each
+/// key that the source does not mark as deleted. Grants, tags, comments and history stay.
 pub(in super::super) fn overwrite(work: &Work<'_>, target: &Object, staging: &Object) -> Result<String> {
-    Ok(format!(
-        "INSERT OVERWRITE {} BY NAME\n{}",
-        target.sql,
-        all_that_was_staged(work, staging)?
-    ))
+    let rows = match work.plan.replaces_by_key() && work.rows() > 0 {
+        true => newest_that_was_staged(work, staging)?,
+        false => all_that_was_staged(work, staging)?,
+    };
+    Ok(format!("INSERT OVERWRITE {} BY NAME\n{rows}", target.sql))
 }
 
 /// The rows of the plan's window become what was staged, in one commit.
@@ -69,7 +70,8 @@ pub(in super::super) fn replace_range(work: &Work<'_>, target: &Object, staging:
     ))
 }
 
-fn all_that_was_staged(work: &Work<'_>, staging: &Object) -> Result<String> {
+/// What is written of each row `s`.
+fn written(work: &Work<'_>) -> Result<String> {
     let mut columns = Vec::new();
     for column in &work.plan.schema.columns {
         columns.push(format!("s.{}", identifier(&column.name)?));
@@ -77,6 +79,26 @@ fn all_that_was_staged(work: &Work<'_>, staging: &Object) -> Result<String> {
     for (name, value) in lineage(work) {
         columns.push(format!("{value} AS {}", identifier(name)?));
     }
+    Ok(columns.join(",\n  "))
+}
+
+/// If the source marks every row, the join adds a row of NULLs, which must not be written. `s.… IS NOT NULL` alone
+/// would let an optimizer make it an inner join, which never asks the guard where no row is left; so what becomes of
+/// that row hangs on the guard's own answer.
+fn newest_that_was_staged(work: &Work<'_>, staging: &Object) -> Result<String> {
+    let mut rows = newest(work, staging, &[])?;
+    if let Some(deleted) = is_deleted(work, "r")? {
+        rows = format!("    SELECT r.* FROM (\n{rows}\n    ) AS r WHERE NOT {deleted}");
+    }
+    Ok(format!(
+        "SELECT {}\nFROM (\n{rows}\n) AS s\nRIGHT JOIN (SELECT {} AS `_lakeward_ok`) AS g ON true\n\
+         WHERE if(g.`_lakeward_ok`, s.{IS_ROW} IS NOT NULL, true)",
+        written(work)?,
+        holds_what_was_staged(work, staging)
+    ))
+}
+
+fn all_that_was_staged(work: &Work<'_>, staging: &Object) -> Result<String> {
     let guard = holds_what_was_staged(work, staging);
     // Nothing was staged: there is no row that the join could add a row of NULLs to, and any row that is there asks.
     let from = match work.rows() {
@@ -86,7 +108,7 @@ fn all_that_was_staged(work: &Work<'_>, staging: &Object) -> Result<String> {
             staging.sql
         ),
     };
-    Ok(format!("SELECT {}\n{from}", columns.join(",\n  ")))
+    Ok(format!("SELECT {}\n{from}", written(work)?))
 }
 
 /// One row a key: the greatest of `order_by`, then of the cursor; the rest is settled by a hash, so that a second send

@@ -23,7 +23,10 @@ pub(in super::super) fn create_target(
     let wanted = wanted(plan);
     let mut lines = wanted.iter().map(column).collect::<Result<Vec<_>>>()?;
     let is_strict = |name: &String| wanted.iter().any(|w| w.name == *name && !w.nullable);
-    let has_one_row_a_key = matches!(plan.mode, WriteMode::Merge | WriteMode::InsertOnly | WriteMode::Replace);
+    let has_one_row_a_key = matches!(
+        plan.job_mode(),
+        WriteMode::Merge | WriteMode::InsertOnly | WriteMode::Replace
+    );
     if has_one_row_a_key && !plan.schema.key.is_empty() && plan.schema.key.iter().all(is_strict) {
         lines.push(format!("PRIMARY KEY ({})", identifiers(&plan.schema.key)?));
     }

@@ -137,6 +137,20 @@ fn a_replace_by_nothing_fails_if_something_was_staged() {
     )));
 }
 
+/// The plan of a merge job's full reload.
+fn full_reload() -> RunPlan {
+    let mut plan = plan(WriteMode::Merge);
+    (plan.mode, plan.reload_of) = (WriteMode::Replace, Some(WriteMode::Merge));
+    plan
+}
+
+#[test]
+fn a_full_reload_by_key_overwrites_by_the_newest_of_each() {
+    insta::assert_snapshot!(shown(&full_reload(), 2, |w| overwrite(w, &target(), &staging())));
+    let of_nothing = |plan: &RunPlan| shown(plan, 0, |w| overwrite(w, &target(), &staging()));
+    assert_eq!(of_nothing(&full_reload()), of_nothing(&plan(WriteMode::Replace)));
+}
+
 #[test]
 fn a_range_is_replaced_by_what_was_read_again() {
     let mut plan = plan(WriteMode::ReplaceRange);
@@ -160,6 +174,29 @@ fn insert_only_leaves_what_is_there() {
 #[test]
 fn a_merge_deletes_updates_and_inserts_by_key() {
     insta::assert_snapshot!(shown(&plan(WriteMode::Merge), 2, |w| merge(w, &target(), &staging())));
+}
+
+#[test]
+fn equal_rows_get_the_runs_tag_where_nothing_in_them_orders_changes() {
+    let mut plan = plan(WriteMode::Merge);
+    let cursor = plan.read.cursor.as_mut().unwrap();
+    cursor.column = "xmin".into();
+    let of = |plan: &RunPlan| shown(plan, 1, |w| merge(w, &target(), &staging()));
+    let is_another_runs = "t.`_lakeward_run` IS DISTINCT FROM 'orders/k3f9x2ab/000042'";
+    let sql = of(&plan);
+    let updates = format!("`is_deleted` OR {is_another_runs}) THEN UPDATE SET");
+    assert!(sql.contains(&updates), "{sql}");
+    assert!(
+        sql.contains(&format!("WHEN MATCHED AND NOT {}", "(coalesce(startswith(")),
+        "{sql}"
+    );
+    // Also where a row says nothing beside its key.
+    plan.schema.columns.truncate(1);
+    (plan.order_by, plan.hard_delete) = (None, None);
+    let updates = format!("AND ({is_another_runs}) THEN UPDATE SET\n  t.`_lakeward_run` = ");
+    assert!(of(&plan).contains(&updates), "{}", of(&plan));
+    plan.read.cursor = None;
+    assert!(!of(&plan).contains("UPDATE"), "{}", of(&plan));
 }
 
 #[test]
@@ -203,6 +240,23 @@ fn a_table_is_clustered_by_the_columns_that_the_job_names() {
     let created = create_target(&plan, &target(), ("lakeward.job.orders", "k3f9x2ab"), &BTreeMap::new());
     let clustering = "\nCLUSTER BY (`id`, `we``ird`)\n";
     assert!(created.unwrap().contains(clustering));
+}
+
+/// Which rows a full reload brings is one thing, which ones come after it another.
+#[test]
+fn a_table_has_a_primary_key_if_its_job_leaves_one_row_a_key() {
+    let of = |mode, reload_of| {
+        let plan = RunPlan {
+            reload_of,
+            ..plan(mode)
+        };
+        let sql = create_target(&plan, &target(), ("lakeward.job.orders", "k3f9x2ab"), &BTreeMap::new());
+        sql.unwrap().contains("PRIMARY KEY (`id`)")
+    };
+    assert!(of(WriteMode::Replace, None));
+    assert!(of(WriteMode::Replace, Some(WriteMode::Merge)));
+    assert!(!of(WriteMode::Replace, Some(WriteMode::Append)));
+    assert!(!of(WriteMode::Append, None));
 }
 
 #[test]

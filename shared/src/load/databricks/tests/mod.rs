@@ -325,6 +325,16 @@ async fn a_set_operation_reports_what_its_text_asserts_and_its_counters_say() {
     );
     let replaced = sent(|_| counted("19"), &plan(WriteMode::Replace), Step::Apply).await;
     assert_eq!(replaced.unwrap(), done(19), "the run stops at the difference");
+    // One row a key is less than what was staged.
+    let mut by_key = plan(WriteMode::Merge);
+    (by_key.mode, by_key.reload_of) = (WriteMode::Replace, Some(WriteMode::Merge));
+    let replaced = sent(|_| counted("19"), &by_key, Step::Apply).await;
+    let outcome = Outcome {
+        rows: 20,
+        inserted: 19,
+        ..Outcome::default()
+    };
+    assert_eq!(replaced.unwrap(), Reply::Done(outcome));
 }
 
 #[tokio::test]
@@ -504,6 +514,25 @@ async fn a_target_that_is_not_there_needs_no_fence_and_holds_no_rows() {
     assert_eq!(loader.count(&run, &plan.target).await.unwrap(), 0);
     assert_eq!(loader.describe(&plan.target).await.unwrap(), None);
     assert_eq!(loader.version(&plan.target).await.unwrap(), None);
+}
+
+/// Somebody made it, and the first append was given up before it was altered.
+#[tokio::test]
+async fn a_target_without_tags_holds_no_rows_of_any_run() {
+    let unresolved = |name: &str| {
+        let text = format!(
+            "[UNRESOLVED_COLUMN.WITH_SUGGESTION] A column, variable, or function parameter with name {name} cannot be resolved. Did you mean one of the following? [`id`]. SQLSTATE: 42703"
+        );
+        failed("42703", &text)
+    };
+    let (run, plan) = (run_id(), plan(WriteMode::Append));
+    let work = work(&run, &plan, &[]);
+    let (_answerer, loader) = answering(move |_| unresolved("`_lakeward_run`")).await;
+    loader.retract(&work).await.unwrap();
+    assert_eq!(loader.count(&run, &plan.target).await.unwrap(), 0);
+    let (_answerer, loader) = answering(move |_| unresolved("`other`")).await;
+    assert!(loader.retract(&work).await.is_err());
+    assert!(loader.count(&run, &plan.target).await.is_err());
 }
 
 #[tokio::test]

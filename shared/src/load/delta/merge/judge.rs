@@ -1,7 +1,8 @@
 //! What becomes of a row of the target that a staged row meets, or that none meets.
 //!
 //! It refuses to go back (rule 15): a row whose tag is a later run of this job and life stays, and with `order_by` a row
-//! that is newer stays. A row that says the same already stays as it is and counts as nothing.
+//! that is newer stays. A row that says the same already stays as it is and counts as nothing, unless nothing in it
+//! tells that it was written again (`RunPlan::tags_equal_rows`): it gets this run's tag.
 
 use std::sync::Arc;
 
@@ -209,8 +210,8 @@ impl<'a> Judge<'a> {
     fn opened(&self, staged: &Staged, slots: &[u32], rows: &RecordBatch) -> Result<RecordBatch> {
         let own = self.shape.valid_from(rows)?;
         let from = own.iter().zip(slots).map(|(own, slot)| {
-            let floor = staged.slots[*slot as usize].not_before;
-            Some((*own).max(floor))
+            let slot = &staged.slots[*slot as usize];
+            Some((*own).max(slot.not_before).max(slot.ended))
         });
         let from: TimestampMicrosecondArray = from.collect();
         let open: TimestampMicrosecondArray = vec![None::<i64>; slots.len()].into_iter().collect();
@@ -257,7 +258,7 @@ impl<'a> Judge<'a> {
 struct Facts {
     /// The target's row must stay (rule 15).
     is_newer: Vec<bool>,
-    /// It says the same.
+    /// It says the same, and need not be written again.
     is_same: Vec<bool>,
 }
 
@@ -265,10 +266,12 @@ impl Facts {
     fn of(shape: &Shape, old: &RecordBatch, new: &RecordBatch) -> Result<Self> {
         let rows = old.num_rows();
         let mut is_newer = vec![false; rows];
+        let mut is_tagged = vec![shape.own_tag.is_none(); rows];
         if let Some(tags) = old.column_by_name(LINEAGE_RUN).and_then(|c| c.as_string_opt::<i32>()) {
             for (row, tag) in tags.iter().enumerate() {
                 let run = tag.and_then(|t| t.strip_prefix(&shape.tag_prefix)?.parse::<u64>().ok());
                 is_newer[row] = run.is_some_and(|run| run > shape.run);
+                is_tagged[row] |= tag == shape.own_tag.as_deref();
             }
         }
         if let Some((old, new)) = shape.order_rows(old)?.zip(shape.order_rows(new)?) {
@@ -277,8 +280,10 @@ impl Facts {
             }
         }
         let is_same = match shape.value_rows(old)?.zip(shape.value_rows(new)?) {
-            Some((old, new)) => (0..rows).map(|row| old.row(row) == new.row(row)).collect(),
-            None => vec![true; rows],
+            Some((old, new)) => (0..rows)
+                .map(|row| is_tagged[row] && old.row(row) == new.row(row))
+                .collect(),
+            None => is_tagged,
         };
         Ok(Self { is_newer, is_same })
     }

@@ -10,7 +10,8 @@ use std::collections::HashSet;
 
 use futures::TryStreamExt as _;
 
-use super::datafile::DataFile;
+use super::columns::Fields;
+use super::datafile::{DataFile, arrow_schema, arrow_schema_of};
 use super::door::NewFile;
 use super::output::Output;
 use super::parts::Part;
@@ -54,25 +55,56 @@ pub(super) struct Rows {
 
 /// Works out what a run changes in a version of its target. Nothing of it takes effect before it is committed.
 pub(super) async fn merge(table: &Table, view: &View, work: &Work<'_>, parts: &[Part], budget: Budget) -> Result<Rows> {
-    let shape = Shape::of(view, work)?;
-    let parts: Vec<&Part> = parts.iter().filter(|p| p.file.rows > 0).collect();
-    let mut targets = target::candidates(table, view, &shape, &parts).await?;
-    let adds = matches!(shape.mode, WriteMode::Merge | WriteMode::InsertOnly);
-    if targets.is_empty() && adds && are_new(table, &shape, &parts, budget).await? {
-        return Ok(as_staged(&parts, work));
+    let shape = Shape::of(arrow_schema(view)?, work)?;
+    let parts = with_rows(parts);
+    let targets = target::candidates(table, view, &shape, &parts).await?;
+    settle(table, &view.fields, work, &shape, &parts, targets, budget).await
+}
+
+/// The rows that take the place of all others, one a key, as a merge into an empty table of these columns adds them.
+pub(super) async fn newest(
+    table: &Table,
+    fields: &Fields,
+    work: &Work<'_>,
+    parts: &[Part],
+    budget: Budget,
+) -> Result<Rows> {
+    let shape = Shape::of(arrow_schema_of(fields)?, work)?;
+    settle(table, fields, work, &shape, &with_rows(parts), Vec::new(), budget).await
+}
+
+fn with_rows(parts: &[Part]) -> Vec<&Part> {
+    parts.iter().filter(|p| p.file.rows > 0).collect()
+}
+
+async fn settle(
+    table: &Table,
+    fields: &Fields,
+    work: &Work<'_>,
+    shape: &Shape,
+    parts: &[&Part],
+    mut targets: Vec<Target>,
+    budget: Budget,
+) -> Result<Rows> {
+    let adds = matches!(
+        shape.mode,
+        WriteMode::Merge | WriteMode::InsertOnly | WriteMode::Replace
+    );
+    if targets.is_empty() && adds && are_new(table, shape, parts, budget).await? {
+        return Ok(as_staged(parts, work));
     }
     let output = Output::new(
         table,
         work.run,
         &shape.schema,
-        view.fields.typed(),
+        fields.typed(),
         &shape.key_names,
         budget.file_bytes,
     );
-    let mut judge = Judge::new(&shape, output);
+    let mut judge = Judge::new(shape, output);
     let mut ranges = vec![KeyRange::everything()];
     while let Some(range) = ranges.pop() {
-        let mut staged = match Staged::load(table, &shape, &shape.staged, &parts, &range, budget.staged_bytes).await? {
+        let mut staged = match Staged::load(table, shape, &shape.staged, parts, &range, budget.staged_bytes).await? {
             Load::TooMuch(cut) => {
                 let (low, high) = range.split(&cut);
                 ranges.push(high);
@@ -82,15 +114,13 @@ pub(super) async fn merge(table: &Table, view: &View, work: &Work<'_>, parts: &[
             Load::Whole(staged) => staged,
         };
         for target in &mut targets {
-            target
-                .match_with(table, &shape, &mut staged, &range, &mut judge)
-                .await?;
+            target.match_with(table, shape, &mut staged, &range, &mut judge).await?;
         }
         judge.insert_rest(&staged).await?;
     }
     let mut remove = HashSet::new();
     for target in targets.iter().filter(|t| t.has_drops()) {
-        write_survivors(table, &shape, target, &mut judge.output).await?;
+        write_survivors(table, shape, target, &mut judge.output).await?;
         remove.insert(target.path.clone());
     }
     let mut outcome = judge.outcome;

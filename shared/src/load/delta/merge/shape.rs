@@ -10,10 +10,8 @@ use chrono::{DateTime, Utc};
 
 use crate::error::{Error, ErrorKind, OrError as _, Result};
 use crate::load::Work;
-use crate::load::delta::columns::{IS_CURRENT, is_ours};
-use crate::load::delta::datafile::arrow_schema;
+use crate::load::delta::columns::{IS_CURRENT, VALID_TO, is_ours};
 use crate::load::delta::parts::carried;
-use crate::load::delta::view::View;
 use crate::model::job::{MissingRows, WriteMode};
 use crate::model::run::Window;
 
@@ -28,7 +26,7 @@ pub(in crate::load::delta) struct Shape {
     pub staged: SchemaRef,
     /// Key columns, and what marks deletions: enough to see whether all rows are new.
     pub keys_only: SchemaRef,
-    /// What is read of the target first: key columns, and the flag.
+    /// What is read of the target first: key columns, the flag, and when a version ended.
     pub look: SchemaRef,
     /// The column that says which rows of the target are looked at (scd2) or which are marked already (`delete_sync`).
     pub flag: Option<String>,
@@ -44,6 +42,8 @@ pub(in crate::load::delta) struct Shape {
     pub tag_prefix: String,
     /// The run's number.
     pub run: u64,
+    /// The run's tag, where a row that says the same must get it.
+    pub own_tag: Option<String>,
     /// The column from which a version holds (scd2).
     pub valid_from: Option<String>,
     /// When the run was planned: what a version holds from where no column tells.
@@ -70,10 +70,9 @@ pub(in crate::load::delta) enum Gone {
 }
 
 impl Shape {
-    /// Of a run and the version of its target that it is held against.
-    pub fn of(view: &View, work: &Work<'_>) -> Result<Self> {
+    /// Of a run and the columns of the target that it is held against.
+    pub fn of(schema: SchemaRef, work: &Work<'_>) -> Result<Self> {
         let plan = work.plan;
-        let schema = arrow_schema(view)?;
         let carried = carried(work);
         let staged = pick(&schema, carried.iter().map(|(name, _)| name.as_str()))?;
         let key_names = plan.schema.key.clone();
@@ -84,7 +83,9 @@ impl Shape {
             (_, WriteMode::Scd2) => Some(IS_CURRENT.to_owned()),
             _ => None,
         };
-        let look = pick(&schema, key_names.iter().chain(&flag).map(String::as_str))?;
+        let ended = (plan.mode == WriteMode::Scd2).then_some(VALID_TO);
+        let look = key_names.iter().chain(&flag).map(String::as_str);
+        let look = pick(&schema, look.chain(ended))?;
         let marker = plan.hard_delete.iter().filter(|c| !key_names.contains(c));
         let keys_only = pick(&schema, key_names.iter().chain(marker).map(String::as_str))?;
         let value_names: Vec<String> = carried
@@ -110,6 +111,7 @@ impl Shape {
             flag,
             tag_prefix: format!("{}/{}/", work.run.job, work.run.life),
             run: work.run.run.0,
+            own_tag: plan.tags_equal_rows().then(|| work.run.to_string()),
             planned_at: plan.planned_at,
             target_version: plan.target_version,
             schema,

@@ -86,6 +86,8 @@ pub(super) struct Slot {
     pub fate: Fate,
     /// From when its version holds (scd2), where it must be later than the row itself says.
     pub not_before: i64,
+    /// Until when versions of its key held that had ended before (scd2).
+    pub ended: i64,
 }
 
 /// Staged rows of one range.
@@ -205,6 +207,7 @@ impl Staged {
                     row,
                     fate: Fate::New,
                     not_before: i64::MIN,
+                    ended: i64::MIN,
                 });
             }
             Entry::Occupied(entry) => {

@@ -5,8 +5,9 @@
 
 use std::collections::HashSet;
 
-use arrow::array::{Array as _, BooleanArray, RecordBatch};
+use arrow::array::{Array as _, AsArray as _, BooleanArray, RecordBatch};
 use arrow::compute::{filter_record_batch, take_record_batch};
+use arrow::datatypes::TimestampMicrosecondType;
 use futures::TryStreamExt as _;
 
 use super::bounds::Bounds;
@@ -14,6 +15,7 @@ use super::judge::{Judge, Met, Missed};
 use super::shape::{Gone, Shape, one};
 use super::staged::{KeyRange, Staged};
 use crate::error::{ErrorKind, OrError as _, Result};
+use crate::load::delta::columns::VALID_TO;
 use crate::load::delta::datafile::DataFile;
 use crate::load::delta::kernel::{Engine, blocking};
 use crate::load::delta::parts::Part;
@@ -226,7 +228,7 @@ async fn find(
     group: usize,
     start: usize,
     shape: &Shape,
-    staged: &Staged,
+    staged: &mut Staged,
     range: &KeyRange,
 ) -> Result<(Vec<Met>, Vec<Missed>)> {
     let (mut met, mut missed) = (Vec::new(), Vec::new());
@@ -236,11 +238,19 @@ async fn find(
         let keys = shape.key_names.iter().map(|name| one(&batch, name));
         let keys = keys.collect::<Result<Vec<_>>>()?;
         let flags = shape.flag.as_ref().map(|name| one(&batch, name)).transpose()?;
+        let ends = match shape.mode {
+            WriteMode::Scd2 => Some(one(&batch, VALID_TO)?.as_primitive::<TimestampMicrosecondType>()),
+            _ => None,
+        };
         for (row, key) in shape.key_rows(&batch)?.iter().enumerate() {
             let flag = flags
                 .map(arrow::array::AsArray::as_boolean)
                 .and_then(|f| f.is_valid(row).then(|| f.value(row)));
             let slot = staged.find(key.as_ref());
+            if let (Some(slot), Some(end)) = (slot, ends.filter(|e| e.is_valid(row)).map(|e| e.value(row))) {
+                let slot = &mut staged.slots[slot as usize];
+                slot.ended = slot.ended.max(end);
+            }
             let matters = match &shape.gone {
                 Some(Gone::Delete) => slot.is_none(),
                 // Marked and gone, or neither: nothing to change.

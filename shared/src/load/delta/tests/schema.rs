@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::error::{ErrorKind, Fate};
-use crate::model::run::{Claim, Reload, ReloadRange, RunKind};
+use crate::model::run::{Claim, OtherRows, Reload, ReloadRange, RunKind};
 use crate::model::table::TableName;
 
 fn full_reload() -> RunPlan {
@@ -10,6 +10,7 @@ fn full_reload() -> RunPlan {
     plan.kind = RunKind::Reload(Reload {
         request: "r1".into(),
         what: ReloadRange::Full,
+        others: OtherRows::Refuse,
     });
     plan
 }
