@@ -40,6 +40,11 @@ pub struct InProcess {
 impl InProcess {
     /// Of a project that loads into a workspace, as its configuration says.
     pub async fn of(project: &Project, rules: Rules) -> Self {
+        Self::with_pauses(project, rules, quick()).await
+    }
+
+    /// The same, which waits so long.
+    pub async fn with_pauses(project: &Project, rules: Rules, pauses: Pauses) -> Self {
         let config = config::load(&project.folder().join("lakeward.toml")).expect("the project is configured");
         let variables: BTreeMap<String, String> = project.variables().into_iter().collect();
         let secrets: Providers = vec![Arc::new(EnvSecrets::new(move |name| variables.get(name).cloned()))];
@@ -50,10 +55,7 @@ impl InProcess {
             secrets: secrets.clone(),
             identity: HostIdentity::default(),
             ids: Ids::random(),
-            pauses: Pauses {
-                retry_min: Duration::from_millis(50),
-                ..Pauses::default()
-            },
+            pauses,
         };
         let opened = async || store::open(&config.staging, &secrets).await.expect("the staging place");
         let loader = Databricks::new(databricks, &config.staging, opened().await, surroundings);
@@ -142,6 +144,14 @@ impl InProcess {
     /// Handles a message whose call ends in an error that may be tried again, as a lost answer does.
     pub async fn cut_off(&self, message: Message) -> Error {
         self.handle(message).await.expect_err("the answer was lost")
+    }
+}
+
+/// Between repetitions a test does not wait as long as a user would.
+pub fn quick() -> Pauses {
+    Pauses {
+        retry_min: Duration::from_millis(50),
+        ..Pauses::default()
     }
 }
 

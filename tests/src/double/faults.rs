@@ -38,6 +38,13 @@ pub enum Misbehaviour {
         /// Seconds in `Retry-After`.
         retry_after: Option<u64>,
     },
+    /// Nothing runs; this is the answer, in other words than those of who is busy.
+    RefuseSaying {
+        /// HTTP status.
+        status: u16,
+        /// Its message.
+        text: &'static str,
+    },
     /// It runs to its end (a statement: until it has committed), and this is the answer all the same.
     RunThenAnswer {
         /// HTTP status.
@@ -45,12 +52,23 @@ pub enum Misbehaviour {
     },
     /// It runs to its end, and the connection is closed without an answer.
     RunThenDrop,
+    /// It runs to its end, and no answer comes for as long as the client waits.
+    RunThenHang,
     /// The connection is closed at once; nothing runs.
     Drop,
+    /// It is accepted and told as pending at once, however long the client would have waited.
+    AnswerAtOnce,
     /// It is accepted, runs on behind, and the connection is closed without an answer.
     AcceptThenDrop,
-    /// The answer comes later.
+    /// The answer comes later; what was asked for is done at once.
     Delay(Duration),
+    /// It comes so much later on the double's clock: of a statement it is told what has become of it by then.
+    ComesLate {
+        /// How much.
+        by: Duration,
+        /// The time passes when the statement has ended, instead of at once.
+        once_ended: bool,
+    },
 }
 
 /// Where in a statement's life.
@@ -83,6 +101,7 @@ enum Stop {
         released: watch::Receiver<bool>,
     },
     Fail(SqlError),
+    Cancel,
     Wait(Duration),
 }
 
@@ -101,6 +120,8 @@ pub enum Obstacle {
     Hold(watch::Receiver<bool>),
     /// It ends here.
     Fail(SqlError),
+    /// It is told as cancelled, whatever it has done.
+    Cancel,
     /// For a while.
     Wait(Duration),
 }
@@ -142,7 +163,7 @@ pub struct Faults {
 }
 
 impl Faults {
-    /// The next `times` such requests whose body holds `part`.
+    /// The next `times` such requests whose body holds `part`; of a request about a statement the statement's own text does.
     pub fn http(&self, on: On, part: &str, times: u32, what: Misbehaviour) {
         let part = part.to_owned();
         lock(&self.http).push(HttpFault {
@@ -169,6 +190,12 @@ impl Faults {
         self.stop(part, point, times, Stop::Fail(error));
     }
 
+    /// The next `times` statements that hold `part` are cancelled at the point by somebody; at [`Point::Committed`] that undoes
+    /// nothing.
+    pub fn cancel(&self, part: &str, point: Point, times: u32) {
+        self.stop(part, point, times, Stop::Cancel);
+    }
+
     /// The next `times` statements that hold `part` take longer at the point.
     pub fn slow(&self, part: &str, point: Point, times: u32, by: Duration) {
         self.stop(part, point, times, Stop::Wait(by));
@@ -177,6 +204,13 @@ impl Faults {
     /// The next cancels are answered with 200 and change nothing.
     pub fn lose_cancels(&self, times: u32) {
         *lock(&self.lost_cancels) += times;
+    }
+
+    /// Whatever was put in and has not happened does not happen.
+    pub fn clear(&self) {
+        lock(&self.http).clear();
+        lock(&self.statements).clear();
+        *lock(&self.lost_cancels) = 0;
     }
 
     fn stop(&self, part: &str, point: Point, left: u32, stop: Stop) {
@@ -213,6 +247,7 @@ impl Faults {
         fault.left -= 1;
         Some(match &fault.stop {
             Stop::Fail(error) => Obstacle::Fail(error.clone()),
+            Stop::Cancel => Obstacle::Cancel,
             Stop::Wait(by) => Obstacle::Wait(*by),
             Stop::Hold { reached, released } => {
                 reached.send_modify(|count| *count += 1);

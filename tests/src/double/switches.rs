@@ -32,6 +32,8 @@ pub struct Switches {
     pub atomic: Atomic,
     /// [8] HTTP status of a statement that is not known (any more).
     pub unknown_statement_status: u16,
+    /// [8] Whether a statement whose result is gone is unknown, instead of CLOSED.
+    pub forgets_statements: bool,
     /// [9] Two literals side by side.
     pub adjacent_literals: Adjacent,
     /// [12] Whether COPY INTO takes `IDENTIFIER()` and markers.
@@ -120,13 +122,15 @@ pub enum Atomic {
     PreviewOff,
 }
 
-/// Two COPY INTO over one file.
+/// Two COPY INTO into one table, over one file unless it says otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Overlap {
     /// The one that commits second fails at its commit.
     SecondCommitFails,
     /// The one that begins second fails at once, while the first is open.
     SecondBeginFails,
+    /// The same of any two into one table, whatever files they name.
+    AnyTwoRefused,
 }
 
 /// Where the SQLSTATE is.
@@ -152,6 +156,7 @@ impl Default for Switches {
             atomic_result: AtomicResult::Empty,
             atomic: Atomic::On,
             unknown_statement_status: 404,
+            forgets_statements: false,
             adjacent_literals: Adjacent::Concatenate,
             copy_takes_identifier: false,
             metadata_commit_fails_open_writes: true,

@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use chrono::{DateTime, Utc};
+
 use super::access::Access;
 use super::catalog::Catalog;
 use super::copy::in_flight::InFlight;
@@ -101,6 +103,11 @@ impl World {
         u64::try_from((started + at).as_millis()).expect("milliseconds fit for ages")
     }
 
+    /// What its own clock says to others.
+    pub fn utc(&self) -> DateTime<Utc> {
+        Utc::now() + Duration::from_millis(self.added.load(Ordering::SeqCst))
+    }
+
     /// Lets time pass.
     pub fn advance(&self, by: Duration) {
         self.added
@@ -124,17 +131,31 @@ impl World {
         lock(&self.statements).clone()
     }
 
+    /// Those that the query history shows by now.
+    pub fn history(&self) -> Vec<Arc<Statement>> {
+        let lag = self.switches().history_lag;
+        let age = |statement: &Arc<Statement>| self.now().saturating_sub(statement.submitted_at);
+        let mut all = self.statements();
+        all.retain(|statement| lag.is_some_and(|lag| age(statement) >= lag));
+        all
+    }
+
     /// One of them, after time has done its work on all.
     pub async fn find(&self, id: &str) -> Option<Arc<Statement>> {
         let switches = self.switches();
+        let mut gone = Vec::new();
         for statement in self.statements() {
+            if switches.forgets_statements && statement.ended_before(self.now(), switches.result_life) {
+                gone.push(statement.id.clone());
+            }
             // Documented: a statement that nobody polls for a quarter of an hour is cancelled.
             if statement.ages(self.now(), switches.keep_alive, switches.result_life) {
                 statement.cancel();
                 self.engine.cancel(&statement.id).await;
             }
         }
-        self.statements().into_iter().find(|statement| statement.id == id)
+        let mut there = self.statements().into_iter();
+        there.find(|statement| statement.id == id && !gone.contains(&statement.id))
     }
 
     /// Returns when the warehouse runs; a stopped one starts for it.

@@ -48,6 +48,39 @@ async fn b07_a_commit_whose_answer_is_lost_doubles_rows_only_for_a_loader_that_f
 }
 
 #[tokio::test]
+async fn b07_an_answer_may_come_late_or_not_at_all_and_what_was_asked_for_is_done() {
+    for what in [Misbehaviour::RunThenHang, Misbehaviour::Delay(Duration::from_secs(60))] {
+        let (double, _stage) = table_and_file().await;
+        double.faults().http(On::Submit, "COPY INTO", 1, what);
+        let (client, sql) = (Client::of(&double), copy(TABLE, "run", &["a.parquet"]));
+        let fields = json!({"wait_timeout": "5s"});
+        let asked = client.try_submit(&sql, &fields);
+        let waited = tokio::time::timeout(Duration::from_secs(1), asked).await;
+        assert!(waited.is_err(), "it was answered");
+        assert_eq!(rows(&double).await, 2);
+    }
+}
+
+#[tokio::test]
+async fn b09_time_that_passes_between_two_polls_is_the_doubles_own() {
+    let (double, _stage) = table_and_file().await;
+    let client = Client::of(&double);
+    let late = |minutes, once_ended| Misbehaviour::ComesLate {
+        by: Duration::from_mins(minutes),
+        once_ended,
+    };
+    let _hold = double.faults().hold("COPY INTO", Point::Commit, 1);
+    double.faults().http(On::Poll, "COPY INTO", 1, late(16, false));
+    let sql = copy(TABLE, "run", &["a.parquet"]);
+    assert_eq!(client.run(&sql).await.state(), "CANCELED");
+    double.faults().http(On::Poll, "COPY INTO", 1, late(61, true));
+    // Another statement's polls are not meant.
+    client.good("SELECT 1").await;
+    assert_eq!(client.run(&sql).await.state(), "CLOSED");
+    assert_eq!(rows(&double).await, 2);
+}
+
+#[tokio::test]
 async fn b07_a_request_that_is_dropped_at_once_has_done_nothing() {
     let (double, _stage) = table_and_file().await;
     double.faults().http(On::Submit, "COPY INTO", 1, Misbehaviour::Drop);

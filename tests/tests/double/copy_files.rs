@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use lakeward_tests::double::Double;
 use lakeward_tests::double::catalog::Opener;
+use lakeward_tests::double::faults::Point;
 use lakeward_tests::double::switches::Missing;
 use object_store::memory::InMemory;
 use object_store::path::Path;
@@ -160,6 +161,35 @@ async fn b34_inline_credentials_are_whole_right_and_only_where_they_may_be() {
     client
         .good(&sql("s3://bare/x", &format!("{aws}, AWS_SESSION_TOKEN = 'right'")))
         .await;
+    // One cloud's key opens nothing of the other's.
+    for (url, keys) in [
+        ("s3://bare/x", "AZURE_SAS_TOKEN = 'right'".to_owned()),
+        (azure, format!("{aws}, AWS_SESSION_TOKEN = 'right'")),
+    ] {
+        client.bad(&sql(url, &keys), "FAILED_READ_FILE.NO_HINT", "KD001").await;
+    }
+}
+
+#[tokio::test]
+async fn b34_a_credential_that_ends_between_the_list_and_the_reading_opens_nothing() {
+    let (double, _stage, client) = begun().await;
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    store
+        .put(&Path::from("a.parquet"), rows_file(&[(1, "x")]).into())
+        .await
+        .unwrap();
+    let url = "abfss://bare@account.dfs.core.windows.net/x";
+    double.add_bare_storage(url, store, "", Opener::Token("right".into()));
+    let mut hold = double.faults().hold("COPY INTO", Point::SourceChecked, 1);
+    let sql = format!(
+        "COPY INTO {TABLE} FROM '{url}/' WITH (CREDENTIAL (AZURE_SAS_TOKEN = 'right')) FILEFORMAT = PARQUET FILES = ('a.parquet')"
+    );
+    let open = double.begin(&sql);
+    hold.reached().await;
+    double.change_openers(&Opener::Token("another".into()));
+    hold.release();
+    open.ended().await;
+    assert_eq!(client.finish(&open.id).await.class(), "FAILED_READ_FILE.NO_HINT");
 }
 
 #[tokio::test]

@@ -128,6 +128,10 @@ async fn b24_files_has_at_most_a_thousand_names_and_no_pattern_beside_it() {
         .await;
     let typo = copy_with(TABLE, "run", &["a.parquet"], "'ignoreMissingFile' = 'false'", "");
     client.bad(&typo, "DOUBLE_UNKNOWN_OPTION", "42601").await;
+    for known in ["modifiedAfter", "pathGlobFilter", "rescuedDataColumn", "header"] {
+        let sql = copy_with(TABLE, "run", &["a.parquet"], &format!("'{known}' = 'x'"), "");
+        client.bad(&sql, "DOUBLE_NOT_EMULATED", "0A000").await;
+    }
 }
 
 #[tokio::test]
@@ -173,4 +177,26 @@ async fn b33_disjoint_copies_both_commit_or_are_told_to_come_again() {
     hold.release();
     first.ended().await;
     assert_eq!(double.describe(TABLE).await.unwrap().version, Some(3));
+    // Where any two are too many, the second one is refused as long as the first is open.
+    double.switch(|switches| switches.copy_overlap = Overlap::AnyTwoRefused);
+    let forced = |name: &str| copy_with(TABLE, "run", &[name], "", "'force' = 'true'");
+    let mut hold = double.faults().hold("a.parquet", Point::Commit, 1);
+    let first = double.begin(&forced("a.parquet"));
+    hold.reached().await;
+    client.bad(&forced("b.parquet"), class, "25000").await;
+    hold.release();
+    first.ended().await;
+    assert_eq!(inserted(&client, &forced("b.parquet")).await, 1);
+}
+
+#[tokio::test]
+async fn b26_a_file_that_is_not_there_is_not_taken_for_a_loaded_one_whose_name_ends_alike() {
+    let (_double, stage, client) = begun().await;
+    stage.put_rows("run/xa.parquet", &[(1, "x")]).await;
+    assert_eq!(inserted(&client, &copy(TABLE, "run", &["xa.parquet"])).await, 1);
+    stage.remove("run/a.parquet").await;
+    let sql = copy_with(TABLE, "run", &["a.parquet"], "", "");
+    client
+        .bad(&sql, "COPY_INTO_SOURCE_SCHEMA_INFERENCE_FAILED", "42KD9")
+        .await;
 }

@@ -10,6 +10,9 @@ use arrow::array::{
 };
 use arrow::datatypes::{DataType, i256};
 use lakeward_tests::double::Double;
+use parquet::data_type::Int64Type;
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::parser::parse_message_type;
 
 use super::client::Client;
 use super::staged::{STAGE, Stage, copy, copy_with, int32_file, parquet, rows_file};
@@ -179,4 +182,23 @@ async fn b30_a_validation_reads_and_writes_nothing() {
     client.good(&probe).await;
     let loaded = client.good(&copy("main.raw.t", "t", &["a.parquet"])).await;
     assert_eq!(loaded.counter("num_inserted_rows"), 1);
+}
+
+/// The old annotation of a time says UTC, without a word for anything else.
+#[tokio::test]
+async fn b30_a_time_by_the_old_annotation_is_illegal() {
+    let (_double, stage, client) = begun().await;
+    let schema = parse_message_type("message m { required int64 id (TIME_MICROS); }").unwrap();
+    let mut bytes = Vec::new();
+    let mut writer = SerializedFileWriter::new(&mut bytes, Arc::new(schema), Arc::default()).unwrap();
+    let mut group = writer.next_row_group().unwrap();
+    let mut column = group.next_column().unwrap().unwrap();
+    column.typed::<Int64Type>().write_batch(&[1], None, None).unwrap();
+    column.close().unwrap();
+    group.close().unwrap();
+    writer.close().unwrap();
+    stage.put("t/time.parquet", bytes).await;
+    client.good("CREATE TABLE main.raw.t (id BIGINT)").await;
+    let sql = copy("main.raw.t", "t", &["time.parquet"]);
+    client.bad(&sql, "PARQUET_TYPE_ILLEGAL", "42846").await;
 }

@@ -71,6 +71,8 @@ async fn b05_wait_timeout_is_0s_or_5s_to_50s() {
             "{wait}"
         );
     }
+    let number = client.submit("SELECT 1", &json!({"wait_timeout": 30})).await;
+    assert_eq!(number.status, 400, "a number");
     for wait in ["5s", "50s"] {
         assert_eq!(
             client.submit("SELECT 1", &json!({"wait_timeout": wait})).await.state(),
@@ -93,6 +95,22 @@ async fn b06_cancel_at_the_timeout_commits_nothing_or_has_committed_just_before(
         let answer = client.submit("DELETE FROM main.raw.t", &fields).await;
         assert_eq!(answer.state(), state, "{point:?}");
     }
+}
+
+#[tokio::test]
+async fn b06_a_statement_that_has_committed_may_be_told_as_cancelled() {
+    let double = Double::light().await;
+    let client = Client::of(&double);
+    double.faults().cancel("CREATE TABLE", Point::Committed, 1);
+    let answer = client.run("CREATE TABLE main.raw.t (id BIGINT)").await;
+    assert_eq!(answer.state(), "CANCELED");
+    client.good("DROP TABLE main.raw.t").await;
+    double.faults().cancel("CREATE TABLE", Point::Begin, 1);
+    let answer = client.run("CREATE TABLE main.raw.t (id BIGINT)").await;
+    assert_eq!(answer.state(), "CANCELED");
+    client
+        .bad("DROP TABLE main.raw.t", "TABLE_OR_VIEW_NOT_FOUND", "42P01")
+        .await;
 }
 
 #[tokio::test]
@@ -127,6 +145,32 @@ async fn b10_b11_a_result_is_gone_after_an_hour_and_closed_is_not_zero_rows() {
     assert_eq!((gone.status, gone.state()), (200, "CLOSED"));
     assert!(gone.body.get("result").is_none() && gone.body.get("manifest").is_none());
     assert_eq!(client.poll("01f00000-0000-0000-0000-000000000000").await.status, 404);
+}
+
+#[tokio::test]
+async fn b10_a_statement_is_forgotten_an_hour_after_its_end_where_the_service_does_so() {
+    let double = Double::light().await;
+    let client = Client::of(&double);
+    double.switch(|switches| switches.forgets_statements = true);
+    let ended = client.good("SELECT 1").await;
+    double.advance(Duration::from_secs(3599));
+    assert_eq!(client.poll(&ended.id()).await.state(), "SUCCEEDED");
+    double.advance(Duration::from_secs(2));
+    assert_eq!(client.poll(&ended.id()).await.status, 404);
+}
+
+#[tokio::test]
+async fn b12_a_cancel_at_the_timeout_may_change_nothing() {
+    let double = Double::light().await;
+    let client = Client::of(&double);
+    client.good("CREATE TABLE main.raw.t (id BIGINT)").await;
+    double.faults().lose_cancels(1);
+    let hold = double.faults().hold("DELETE", Point::Commit, 1);
+    let fields = json!({"wait_timeout": "5s", "on_wait_timeout": "CANCEL"});
+    let answer = client.submit("DELETE FROM main.raw.t", &fields).await;
+    assert_eq!(answer.state(), "RUNNING");
+    hold.release();
+    assert_eq!(client.finish(&answer.id()).await.state(), "SUCCEEDED");
 }
 
 #[tokio::test]

@@ -67,6 +67,11 @@ async fn b19_markers_need_values_values_need_markers_and_types_are_scalar() {
         client.run_with("SELECT 1", &given).await.class(),
         "DOUBLE_UNUSED_PARAMETER"
     );
+    let twice = json!({"parameters": [{"name": "x", "value": "7"}, {"name": "x", "value": "8"}]});
+    assert_eq!(
+        client.run_with("SELECT :x", &twice).await.class(),
+        "DOUBLE_REPEATED_PARAMETER"
+    );
     let array = json!({"parameters": [{"name": "x", "value": "[1]", "type": "ARRAY<INT>"}]});
     assert_eq!(
         client.run_with("SELECT :x", &array).await.class(),
@@ -158,6 +163,9 @@ async fn b37_a_loader_that_doubles_quotes_writes_another_path() {
         0,
         "the same path now"
     );
+    // Two literals that do not touch are one all the same.
+    let apart = sql("it\\'s.' 'parquet");
+    assert_eq!(client.good(&apart).await.counter("num_inserted_rows"), 0, "{apart}");
 }
 
 #[tokio::test]
@@ -186,6 +194,9 @@ async fn what_the_double_does_not_emulate_fails_and_says_so() {
         "SELECT * FROM parquet.`/tmp/t`",
         "LIST '/Volumes/main/raw/stage'",
         "CREATE FUNCTION main.raw.f() RETURNS INT RETURN 1",
+        "BEGIN SELECT 1; END",
+        "EXECUTE IMMEDIATE 'SELECT 1'",
+        "WITH s AS (SELECT 1 AS id) INSERT INTO main.raw.t SELECT id FROM s",
     ] {
         client.bad(sql, "DOUBLE_NOT_EMULATED", "0A000").await;
     }

@@ -2,13 +2,15 @@
 //!
 //! It refuses to know a schedule: `traces` and `schedules` have them.
 
+use std::sync::Arc;
+
 use lakeward::model::message::Message;
 use lakeward::model::watermark::RunId;
 use lakeward::run::decide::Rules;
 use lakeward_tests::both_sides::{assert_same, source_rows, target_rows};
 use lakeward_tests::double::Double;
 use lakeward_tests::double::faults::{Hold, Misbehaviour, On, Point};
-use lakeward_tests::double::statement::State;
+use lakeward_tests::double::statement::{State, Statement};
 use lakeward_tests::in_process::InProcess;
 use lakeward_tests::postgres::Place;
 use lakeward_tests::project::Project;
@@ -96,6 +98,12 @@ impl Story {
             State::Failed(error) => error.class,
             other => other.word().to_owned(),
         }
+    }
+
+    pub fn copies(&self) -> Vec<Arc<Statement>> {
+        let mut all = self.double().statements();
+        all.retain(|s| s.request.sql.starts_with("COPY INTO"));
+        all
     }
 
     pub async fn is_right(&self) -> bool {

@@ -4,6 +4,7 @@
 //! The simulation plays the same schedules against a model that forgives nothing (`simulation/schedules.rs`); here it is
 //! seen that a real Delta table refuses what the model refuses, and in which words.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::Utc;
@@ -12,6 +13,8 @@ use lakeward::model::table::TableName;
 use lakeward::run::decide::{Rule, Rules};
 use lakeward_tests::both_sides::target_rows;
 use lakeward_tests::double::faults::Point;
+use lakeward_tests::double::statement::{State, Statement};
+use lakeward_tests::double::switches::Overlap;
 use lakeward_tests::in_process::plan;
 
 use crate::story::{Story, finish};
@@ -264,15 +267,21 @@ async fn clean(story: &Story) {
     story.host.services.loader.clean(&request).await.expect("a clean");
 }
 
+/// Its id is put down, and then nobody comes: it ends where nobody asks for minutes, and an hour after its end its result is
+/// forgotten, and at some services itself.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs LAKEWARD_TEST_POSTGRES_URL, LAKEWARD_TEST_AZURITE_URL and LAKEWARD_TEST_SPARK_URL: make test"]
 async fn a_copy_that_nobody_asked_after_in_time_is_sent_again() {
-    // It ends where nobody asks for minutes, and its result is forgotten after an hour.
-    for (name, is_held, minutes) in [("late_unasked", true, 16), ("late_result", false, 61)] {
+    for (name, is_held, minutes, told) in [
+        ("late_unasked", true, 16, "CANCELED"),
+        ("late_result", false, 61, "CLOSED"),
+        ("late_forgotten", false, 61, "404"),
+    ] {
         let story = Story::begin(name, "write = \"append\"\ncursor = \"id\"", Rules::all()).await;
+        story.double().switch(|s| s.forgets_statements = told == "404");
         let run = story.host.stage("t").await;
-        let mut hold = story.lose("COPY INTO", Point::Commit);
-        story.host.cut_off(finish(&run)).await;
+        let mut hold = story.double().faults().hold("COPY INTO", Point::Commit, 1);
+        story.host.handle(finish(&run)).await.expect("it is accepted");
         hold.reached().await;
         if !is_held {
             assert_eq!(story.let_go("COPY INTO", hold).await, "SUCCEEDED");
@@ -280,7 +289,39 @@ async fn a_copy_that_nobody_asked_after_in_time_is_sent_again() {
         story.double().advance(Duration::from_secs(minutes * 60));
         story.host.run_on(finish(&run)).await;
         story.must_be_right().await;
+        let copies = story.copies();
+        assert_eq!(copies.len(), 2, "{name}");
+        let asked = story.double().world().journal.asked();
+        let line = format!("GET /api/2.0/sql/statements/{}", copies[0].id);
+        let answers: Vec<u16> = asked.iter().filter(|a| a.line == line).map(|a| a.status).collect();
+        let last = if told == "404" { 404 } else { 200 };
+        assert_eq!(answers.last(), Some(&last), "{name}: {answers:?}");
+        if last == 200 {
+            assert_eq!(copies[0].state().word(), told, "{name}");
+        }
     }
+}
+
+/// Where two COPYs into one table are too many, whatever they name, the next run waits for the one that nobody knows of.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs LAKEWARD_TEST_POSTGRES_URL, LAKEWARD_TEST_AZURITE_URL and LAKEWARD_TEST_SPARK_URL: make test"]
+async fn a_copy_waits_for_one_of_other_files_where_the_service_wants_it() {
+    let story = Story::begin("late_in_the_way", "write = \"append\"\ncursor = \"id\"", Rules::all()).await;
+    story.double().switch(|s| s.copy_overlap = Overlap::AnyTwoRefused);
+    let run = story.host.stage("t").await;
+    let hold = story.give_up("COPY INTO", run).await;
+    let release = async {
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        story.let_go("COPY INTO", hold).await
+    };
+    let ((), ended) = tokio::join!(story.host.run_on(plan("t")), release);
+    assert_eq!(ended, "DELTA_METADATA_CHANGED");
+    story.must_be_right().await;
+    let refused = |s: &Arc<Statement>| match s.state() {
+        State::Failed(error) => error.class == "COPY_INTO_NON_BLIND_APPEND_NOT_ALLOWED",
+        _ => false,
+    };
+    assert!(story.copies().iter().any(refused), "it was in nobody's way");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -124,6 +124,8 @@ fn int64_type(field: &Type, logical: Option<&LogicalType>, converted: ConvertedT
             (TimeUnit::MICROS, false) => "time(6)",
             _ => return Err(illegal(field, "INT64 (TIME)")),
         },
+        // What the old annotation says is a time of UTC (parquet-format LogicalTypes), which Spark has none of.
+        (None, ConvertedType::TIME_MICROS) => return Err(illegal(field, "INT64 (TIME_MICROS)")),
         (None, ConvertedType::UINT_64) => "decimal(20,0)",
         (None, ConvertedType::TIMESTAMP_MILLIS | ConvertedType::TIMESTAMP_MICROS) => "timestamp",
         (None, _) => "bigint",

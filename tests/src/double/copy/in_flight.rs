@@ -10,6 +10,7 @@ use tokio::sync::OwnedMutexGuard;
 use crate::double::lock;
 use crate::double::sql::names::TableName;
 use crate::double::sql_error::SqlError;
+use crate::double::switches::Overlap;
 
 type Files = Vec<(u64, TableName, BTreeSet<String>)>;
 
@@ -35,14 +36,16 @@ impl Drop for Open {
 }
 
 impl InFlight {
-    /// Puts a statement down; refused if it shares a file with an open one, and `refuses`.
-    pub fn open(&self, table: &TableName, files: &BTreeSet<String>, refuses: bool) -> Result<Open, SqlError> {
+    /// Puts a statement down, unless an open one is in its way.
+    pub fn open(&self, table: &TableName, files: &BTreeSet<String>, overlap: Overlap) -> Result<Open, SqlError> {
         let mut open = lock(&self.open);
-        let shares = open
-            .iter()
-            .any(|(_, of, others)| of == table && !others.is_disjoint(files));
-        if shares && refuses {
+        let mut others = open.iter().filter(|(_, of, _)| of == table);
+        let shares = others.clone().any(|(_, _, others)| !others.is_disjoint(files));
+        if shares && overlap != Overlap::SecondCommitFails {
             return Err(SqlError::known("COPY_INTO_DUPLICATED_FILES_COPY_NOT_ALLOWED"));
+        }
+        if others.next().is_some() && overlap == Overlap::AnyTwoRefused {
+            return Err(SqlError::known("COPY_INTO_NON_BLIND_APPEND_NOT_ALLOWED"));
         }
         let mut next = lock(&self.next);
         *next += 1;

@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 use std::sync::Mutex;
 
 use async_trait::async_trait;
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use tokio::sync::OwnedMutexGuard;
 
 use super::catalog::Opener;
@@ -26,7 +26,7 @@ use super::sql::column_definitions::Column;
 use super::sql::copy_into::{CopyInto, Credential};
 use super::sql_error::SqlError;
 use super::statement::run::Context;
-use super::switches::{LedgerPath, Missing, Overlap, Switches};
+use super::switches::{LedgerPath, Missing, Switches};
 use source::Staged;
 
 /// What the SELECT list reads from.
@@ -54,10 +54,10 @@ pub async fn run(context: &Context, copy: &CopyInto) -> Result<Answer, SqlError>
         return Ok(counters(&switches, 0, skipped_corrupt));
     }
     let keys: BTreeSet<String> = files.iter().map(|file| ledger_key(&file.uri, &switches)).collect();
-    let _open = world
-        .copies
-        .open(&copy.target, &keys, switches.copy_overlap == Overlap::SecondBeginFails)?;
+    let _open = world.copies.open(&copy.target, &keys, switches.copy_overlap)?;
     context.at(Point::SourceChecked).await?;
+    // A credential may have ended since the files were listed.
+    source::location(context, copy)?;
     let local = source::fetch(&files, world.engine.is_real()).await?;
     let view = view_of(copy, &switches, &files, &local)?;
     if copy.validate {
@@ -287,7 +287,7 @@ pub(super) fn looks_for(missing: Missing, is_loaded: bool) -> bool {
 }
 
 /// What the statement brings to read its source with, judged.
-pub(super) fn check_credential(copy: &CopyInto, needs: Option<&Opener>) -> Result<(), SqlError> {
+pub(super) fn check_credential(copy: &CopyInto, needs: Option<&Opener>, now: DateTime<Utc>) -> Result<(), SqlError> {
     let required = |what: &str| SqlError::new("COPY_INTO_CREDENTIALS_REQUIRED", "42601", what.to_owned());
     match (&copy.credential, needs) {
         (None, None) => Ok(()),
@@ -318,12 +318,16 @@ pub(super) fn check_credential(copy: &CopyInto, needs: Option<&Opener>) -> Resul
                     "COPY INTO needs AWS_ACCESS_KEY, AWS_SECRET_KEY and AWS_SESSION_TOKEN",
                 ));
             }
-            let brings = keys.get("AZURE_SAS_TOKEN").or_else(|| keys.get("AWS_SESSION_TOKEN"));
-            let brings = brings.map(String::as_str).unwrap_or_default();
+            // Each cloud has its own: the other's key opens nothing.
+            let key = match copy.source.split_once("://") {
+                Some(("s3" | "s3a" | "s3n", _)) => "AWS_SESSION_TOKEN",
+                _ => "AZURE_SAS_TOKEN",
+            };
+            let brings = keys.get(key).map(String::as_str).unwrap_or_default();
             let opened = match opener {
                 Opener::Token(token) if brings == token => Ok(()),
                 Opener::Token(_) => Err("it is another one".to_owned()),
-                Opener::SignedBy(key) => signature::check(brings, &copy.source, key, Utc::now()),
+                Opener::SignedBy(key) => signature::check(brings, &copy.source, key, now),
                 Opener::Credential(_) => Err("the storage takes no signature".to_owned()),
             };
             // The service repeats what it was given.

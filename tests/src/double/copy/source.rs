@@ -61,8 +61,7 @@ pub async fn list(
     let ignores = CopyInto::is_set(&copy.format_options, "ignoremissingfiles", true);
     let mut seen = Vec::new();
     for name in names {
-        let separator = if copy.source.ends_with('/') { "" } else { "/" };
-        let uri = format!("{}{separator}{name}", copy.source);
+        let uri = uri_of(copy, &name);
         let path = store_path(&location, &format!("{base}/{name}"));
         match read(&location.store, &path).await? {
             Some(bytes) => seen.push(Staged {
@@ -86,10 +85,8 @@ pub async fn list(
         }
     }
     let names_loaded = || {
-        copy.files
-            .iter()
-            .flatten()
-            .any(|name| ledger.iter().any(|path| path.ends_with(name.as_str())))
+        let mut uris = copy.files.iter().flatten().map(|name| uri_of(copy, name));
+        uris.any(|uri| ledger.contains(&ledger_key(&uri, switches)))
     };
     if seen.is_empty() && !names_loaded() {
         let text = "Unable to infer the source schema: no file of the source is visible.";
@@ -98,7 +95,14 @@ pub async fn list(
     Ok(seen)
 }
 
-fn location(context: &Context, copy: &CopyInto) -> Result<Location, SqlError> {
+/// As the statement spells it.
+fn uri_of(copy: &CopyInto, name: &str) -> String {
+    let separator = if copy.source.ends_with('/') { "" } else { "/" };
+    format!("{}{separator}{name}", copy.source)
+}
+
+/// What covers the source, if the statement may read there now.
+pub fn location(context: &Context, copy: &CopyInto) -> Result<Location, SqlError> {
     let catalog = lock(&context.world.catalog);
     let Some(location) = catalog.location_of(&copy.source) else {
         let text = format!(
@@ -107,7 +111,7 @@ fn location(context: &Context, copy: &CopyInto) -> Result<Location, SqlError> {
         );
         return Err(SqlError::new("INSUFFICIENT_PERMISSIONS", "42501", text));
     };
-    check_credential(copy, location.needs.as_ref())?;
+    check_credential(copy, location.needs.as_ref(), context.world.utc())?;
     catalog.check_files(&location)?;
     Ok(location)
 }

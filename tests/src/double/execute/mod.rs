@@ -72,8 +72,11 @@ pub(super) async fn one(context: &Context, sql: &str) -> Result<Answer, SqlError
         "INSERT" | "MERGE" | "UPDATE" | "DELETE" | "TRUNCATE" | "RESTORE" | "OPTIMIZE" | "VACUUM" => {
             writing::run(context, sql, cursor).await
         }
+        "WITH" if cursor.seek(&["INSERT"]) => Err(SqlError::not_emulated("WITH … INSERT")),
         "SELECT" | "WITH" | "VALUES" => read(context, sql).await,
-        "LIST" | "PUT" | "GET" | "REMOVE" | "REFRESH" => Err(SqlError::not_emulated(&first)),
+        "BEGIN" | "DECLARE" | "EXECUTE" | "CALL" | "LIST" | "PUT" | "GET" | "REMOVE" | "REFRESH" => {
+            Err(SqlError::not_emulated(&first))
+        }
         _ => context.world.engine.run(job(context, sql), None).await,
     }
 }

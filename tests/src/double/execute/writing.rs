@@ -21,6 +21,10 @@ pub async fn run(context: &Context, sql: &str, cursor: Cursor<'_>) -> Result<Ans
     let target = target_of(context, cursor)?;
     if let Some(target) = &target {
         lock(&context.world.catalog).check_table("MODIFY", target)?;
+        // Documented: what looks for the rows that it changes reads them.
+        if ["MERGE", "UPDATE", "DELETE"].iter().any(|word| cursor.sees(&[*word])) {
+            lock(&context.world.catalog).check_table("SELECT", target)?;
+        }
     }
     check_reads(context, sql)?;
     let mut seeker = cursor;

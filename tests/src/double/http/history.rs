@@ -18,10 +18,8 @@ pub async fn queries(State(world): Shared, RawQuery(query): RawQuery) -> Answer 
         .filter_map(|pair| pair.strip_prefix("filter_by.statement_ids="))
         .collect();
     let mut found: Vec<Value> = Vec::new();
-    for statement in world.statements().into_iter().rev() {
-        let age = world.now().saturating_sub(statement.submitted_at);
-        let is_seen = switches.history_lag.is_some_and(|lag| age >= lag);
-        if !is_seen || !(asked.is_empty() || asked.contains(&statement.id.as_str())) {
+    for statement in world.history().into_iter().rev() {
+        if !(asked.is_empty() || asked.contains(&statement.id.as_str())) {
             continue;
         }
         let tags: Vec<Value> = statement

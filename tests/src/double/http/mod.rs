@@ -28,6 +28,8 @@ use tokio::net::TcpListener;
 use super::access::Verdict;
 use super::faults::{Misbehaviour, On};
 use super::lock;
+use super::statement::Statement;
+use super::switches::Switches;
 use super::world::World;
 
 type Shared = State<Arc<World>>;
@@ -123,6 +125,12 @@ fn kind_of(method: &Method, path: &str) -> On {
     }
 }
 
+/// The statement that a path names.
+fn statement_of(world: &World, path: &str) -> Option<Arc<Statement>> {
+    let id = path.strip_prefix("/api/2.0/sql/statements/")?.split('/').next()?;
+    world.statements().into_iter().find(|statement| statement.id == id)
+}
+
 async fn handle(world: Arc<World>, router: Router, request: Request<hyper::body::Incoming>) -> io::Result<Answer> {
     let (parts, body) = request.into_parts();
     let body = to_bytes(Body::new(body), BODY_BYTES_MAX)
@@ -133,18 +141,52 @@ async fn handle(world: Arc<World>, router: Router, request: Request<hyper::body:
     let agent = text_of(&parts.headers, header::USER_AGENT.as_str()).unwrap_or_default();
     let line = format!("{} {path}", parts.method);
     let index = world.journal.comes(on, &line, agent);
-    let fault = world.faults.take_http(on, &String::from_utf8_lossy(&body));
+    // A GET is about a statement, and a fault knows that by its text.
+    let asked = statement_of(&world, &path);
+    let text = asked.as_ref().map_or_else(
+        || String::from_utf8_lossy(&body).into_owned(),
+        |statement| statement.request.sql.clone(),
+    );
+    let fault = world.faults.take_http(on, &text);
     let mutation = *lock(&world.mutation);
     let mut request = Request::from_parts(parts, body);
     if let Some(mutation) = mutation {
-        request = mutation.said(request);
+        request = mutation.said(&world, request);
+    }
+    if let Some(Misbehaviour::ComesLate { by, once_ended }) = fault {
+        if let Some(statement) = asked.filter(|_| once_ended) {
+            statement.ended().await;
+        }
+        world.advance(by);
     }
     let answer = behave(&world, router, request, on, fault).await?;
+    let answer = loosened(&world, on, answer).await;
     world.journal.answered(index, answer.status().as_u16());
     Ok(match mutation {
-        Some(mutation) => mutation.heard(answer).await,
+        Some(mutation) => mutation.heard(&world, answer).await,
         None => answer,
     })
+}
+
+/// Refusals and tokens hold fields that nobody knows, too.
+async fn loosened(world: &World, on: On, answer: Answer) -> Answer {
+    if on != On::Token && answer.status().as_u16() < 400 {
+        return answer;
+    }
+    let switches = Switches {
+        omit_zeros: false,
+        ..world.switches()
+    };
+    let (mut parts, body) = answer.into_parts();
+    let bytes = to_bytes(body, BODY_BYTES_MAX).await.unwrap_or_default();
+    let bytes = match serde_json::from_slice::<Value>(&bytes) {
+        Ok(body) => {
+            parts.headers.remove(header::CONTENT_LENGTH);
+            shapes::loosen(body, &switches).to_string().into()
+        }
+        Err(_) => bytes,
+    };
+    Answer::from_parts(parts, Body::from(bytes))
 }
 
 async fn behave(
@@ -158,22 +200,44 @@ async fn behave(
     match fault {
         Some(Misbehaviour::Drop) => return Err(closed()),
         Some(Misbehaviour::Refuse { status, retry_after }) => return Ok(busy(world, on, status, retry_after)),
-        Some(Misbehaviour::Delay(by)) => tokio::time::sleep(by).await,
+        Some(Misbehaviour::RefuseSaying { status, text }) => {
+            return Ok(shapes::refused(status, &json!("BAD_REQUEST"), text));
+        }
         _ => {}
     }
+    let request = match fault {
+        Some(Misbehaviour::AnswerAtOnce) => request.map(|body| without_waiting(&body)),
+        _ => request,
+    };
     let answer = enter(world, router, request).await;
     match fault {
         Some(Misbehaviour::RunThenDrop) => {
             run_to_end(world, answer).await;
             Err(closed())
         }
+        Some(Misbehaviour::RunThenHang) => {
+            run_to_end(world, answer).await;
+            // Until the client's own time is up, and it goes.
+            std::future::pending().await
+        }
         Some(Misbehaviour::AcceptThenDrop) => Err(closed()),
+        Some(Misbehaviour::Delay(by)) => {
+            tokio::time::sleep(by).await;
+            Ok(answer)
+        }
         Some(Misbehaviour::RunThenAnswer { status }) => {
             run_to_end(world, answer).await;
             Ok(busy(world, on, status, None))
         }
         _ => Ok(answer),
     }
+}
+
+/// A submission of somebody who does not wait.
+fn without_waiting(body: &Bytes) -> Bytes {
+    let mut body: Value = serde_json::from_slice(body).unwrap_or_default();
+    body["wait_timeout"] = json!("0s");
+    body.to_string().into()
 }
 
 /// Nothing of the answer reaches the client, but what it asked for is done.

@@ -50,7 +50,9 @@ pub async fn submit(State(world): Shared, body: Bytes) -> Answer {
     if submission.wait.is_zero() {
         return told(&world, &statement, &Life::Pending, &switches);
     }
-    if tokio::time::timeout(submission.wait, statement.ended()).await.is_err() && submission.cancels_at_timeout {
+    let is_timeout = tokio::time::timeout(submission.wait, statement.ended()).await.is_err();
+    // One that is lost changes nothing, and the answer says what the statement is.
+    if is_timeout && submission.cancels_at_timeout && !world.faults.take_lost_cancel() {
         statement.cancel();
         world.engine.cancel(&statement.id).await;
         statement.ended().await;
@@ -64,6 +66,20 @@ type Refused = Box<Answer>;
 fn read(body: &Value) -> Result<Submission, Refused> {
     let text = |key: &str| body[key].as_str().map(str::to_owned);
     let invalid = |message: &str| Box::new(shapes::invalid(message));
+    let texts = [
+        "wait_timeout",
+        "on_wait_timeout",
+        "disposition",
+        "format",
+        "catalog",
+        "schema",
+    ];
+    if let Some(key) = texts
+        .iter()
+        .find(|key| !(body[**key].is_null() || body[**key].is_string()))
+    {
+        return Err(invalid(&format!("{key} must be a string")));
+    }
     let sql = text("statement").ok_or_else(|| invalid("statement is required"))?;
     if sql.len() > STATEMENT_BYTES_MAX {
         return Err(invalid("The query text is larger than 16777216 bytes."));

@@ -14,18 +14,21 @@ use crate::double::sql_error::SqlError;
 
 /// More names in FILES are an error.
 pub const FILES_MAX: usize = 1000;
-const FORMAT_OPTIONS: [&str; 13] = [
+const FORMAT_OPTIONS: [&str; 6] = [
     "mergeschema",
     "datetimerebasemode",
     "int96rebasemode",
-    "rescueddatacolumn",
-    "readercasesensitive",
     "ignorecorruptfiles",
     "ignoremissingfiles",
+    "recursivefilelookup",
+];
+/// The service knows them.
+const NOT_EMULATED: [&str; 7] = [
+    "rescueddatacolumn",
+    "readercasesensitive",
     "modifiedafter",
     "modifiedbefore",
     "pathglobfilter",
-    "recursivefilelookup",
     "inferschema",
     "header",
 ];
@@ -214,6 +217,9 @@ fn known_options(cursor: &mut Cursor<'_>, known: &[&str]) -> Result<BTreeMap<Str
     let mut options = BTreeMap::new();
     for (key, value) in read_options(&cursor.parenthesised()?)? {
         let key = key.to_lowercase();
+        if NOT_EMULATED.contains(&key.as_str()) {
+            return Err(SqlError::not_emulated(&format!("COPY INTO's option {key}")));
+        }
         if !known.contains(&key.as_str()) {
             return Err(SqlError::new(
                 "DOUBLE_UNKNOWN_OPTION",

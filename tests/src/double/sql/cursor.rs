@@ -95,16 +95,21 @@ impl<'a> Cursor<'a> {
 
     /// A string; literals side by side become one.
     pub fn string(&mut self) -> Result<String, SqlError> {
-        let mut parts = Vec::new();
+        let mut value: Option<String> = None;
+        let mut before: Option<Token> = None;
         while let Some(token) = self.peek().filter(|token| token.kind == Kind::Literal) {
-            parts.push(literal_value(token.of(self.sql)));
+            let quote = |token: Token| token.of(self.sql).chars().next().filter(|first| *first != 'r');
+            // Only a quote that follows its like at once is one of the text's own.
+            let touches = before.is_some_and(|last| last.to == token.from && quote(last) == quote(token));
+            let text = value.get_or_insert_default();
+            if touches && self.adjacent == Adjacent::EscapeQuote {
+                text.extend(quote(token));
+            }
+            text.push_str(&literal_value(token.of(self.sql)));
+            before = Some(token);
             self.at += 1;
         }
-        match (parts.is_empty(), self.adjacent) {
-            (true, _) => Err(self.error()),
-            (false, Adjacent::Concatenate) => Ok(parts.concat()),
-            (false, Adjacent::EscapeQuote) => Ok(parts.join("'")),
-        }
+        value.ok_or_else(|| self.error())
     }
 
     /// One identifier, unquoted. A bare one holds letters, digits and underscores, and not digits alone.

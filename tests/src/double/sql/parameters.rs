@@ -1,7 +1,7 @@
 //! Named parameters: every marker of a statement becomes `CAST('text' AS TYPE)`.
 //!
 //! That is what the service says it does with them (docs sql-execution: checked with cast semantics), and Delta's parser hides
-//! markers from Spark 4.2. It refuses markers that have no value, values that have no marker, and types that are not scalar.
+//! markers from Spark 4.2. It refuses markers that have no value or two, values that have no marker, and types that are not scalar.
 
 use super::{Kind, tokens};
 use crate::double::sql_error::SqlError;
@@ -37,8 +37,13 @@ const SCALAR: [&str; 15] = [
 
 /// The statement with its parameters in it.
 pub fn bind(sql: &str, parameters: &[Parameter]) -> Result<String, SqlError> {
-    for parameter in parameters {
+    for (at, parameter) in parameters.iter().enumerate() {
         check_type(&parameter.type_text)?;
+        // Nobody says which of two would be taken.
+        if parameters[..at].iter().any(|other| other.name == parameter.name) {
+            let text = format!("two parameters are called {}", parameter.name);
+            return Err(SqlError::new("DOUBLE_REPEATED_PARAMETER", "42P02", text));
+        }
     }
     let mut bound = String::new();
     let (mut copied, mut used) = (0, Vec::new());
@@ -117,6 +122,9 @@ mod tests {
         let bound = bind("SELECT ':s', `:s`, a:s, :s", &given).unwrap();
         assert_eq!(bound, r"SELECT ':s', `:s`, a:s, CAST('it\'s \\' AS STRING)");
         assert_eq!(bind("SELECT :t", &[]).unwrap_err().class, "UNBOUND_SQL_PARAMETER");
+        let twice = [given[0].clone(), given[0].clone()];
+        let refused = bind("SELECT :s", &twice).unwrap_err();
+        assert_eq!(refused.class, "DOUBLE_REPEATED_PARAMETER");
         assert_eq!(bind("SELECT 1", &given).unwrap_err().class, "DOUBLE_UNUSED_PARAMETER");
     }
 }

@@ -189,6 +189,12 @@ impl Statement {
             .expect("the statement holds the sender itself");
     }
 
+    /// Whether its end was longer ago than this.
+    pub fn ended_before(&self, now: Duration, life: Duration) -> bool {
+        let ended_at = lock(&self.progress).ended_at;
+        ended_at.is_some_and(|at| now.saturating_sub(at) > life)
+    }
+
     /// What time does to it: unpolled statements die, results vanish.
     pub fn ages(&self, now: Duration, keep_alive: Duration, result_life: Duration) -> bool {
         let progress = lock(&self.progress);

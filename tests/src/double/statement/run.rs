@@ -11,6 +11,9 @@ use crate::double::faults::{Obstacle, Point};
 use crate::double::sql_error::SqlError;
 use crate::double::world::World;
 
+/// Of a statement that has committed.
+const CANCELED_ALL_THE_SAME: &str = "DOUBLE_CANCELED_ALL_THE_SAME";
+
 /// What a step of a statement needs.
 #[derive(Debug, Clone)]
 pub struct Context {
@@ -31,6 +34,11 @@ impl Context {
         let mut released = match self.world.faults.take_at(point, &self.statement.request.sql) {
             None => return Ok(()),
             Some(Obstacle::Fail(error)) => return Err(error),
+            Some(Obstacle::Cancel) if point == Point::Committed => return Err(SqlError::known(CANCELED_ALL_THE_SAME)),
+            Some(Obstacle::Cancel) => {
+                self.statement.cancel();
+                return Err(SqlError::canceled());
+            }
             Some(Obstacle::Wait(by)) => {
                 return tokio::select! {
                     () = tokio::time::sleep(by) => Ok(()),
@@ -77,6 +85,7 @@ async fn live(context: &Context) -> State {
     match outcome {
         // Committed is committed: a fault behind it may delay the news, and no cancel undoes it.
         Ok(result) => match context.at(Point::Committed).await {
+            Err(error) if error.class == CANCELED_ALL_THE_SAME => State::Canceled,
             Err(error) if error != SqlError::canceled() => State::Failed(error),
             _ => State::Succeeded(result),
         },

@@ -1,21 +1,24 @@
 //! Our loader without one of its precautions, taken away on the wire: what it did for the rows is seen when it is gone.
 //!
-//! Each mutant has a table of its own. Ours loads it first while the same thing happens, and both sides are alike; then the
-//! mutant does, and fails as its line says. The numbers are those of `double/behaviours.rs`, which has a careless client and
-//! ours for each; those that have no mutant here are about schedules, where `traces` takes a rule away instead, or about
-//! what ours never asks for.
+//! Each mutant has a table of its own. Ours loads it first while the same thing happens, and both sides are alike (or ours refuses,
+//! where its line says so); then the mutant does, and fails as its line says. Where ours would leave the table as no mutant finds it,
+//! each has one. The numbers are those of `double/behaviours.rs`, which has a careless client and ours for each. A line with
+//! `ALIKE` for the mutant is a control: it falls over what happens and not over itself.
 
 mod copies;
+mod late;
 mod mutant;
 mod requests;
 mod tables;
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use lakeward::model::message::Message;
 use lakeward::model::watermark::RunId;
 use lakeward::run::decide::Rules;
 use lakeward_tests::double::Double;
+use lakeward_tests::double::faults::{Hold, Misbehaviour, On, Point};
 use lakeward_tests::double::mutation::Mutation;
 use lakeward_tests::double::switches::Switches;
 use lakeward_tests::in_process::{InProcess, plan};
@@ -23,9 +26,12 @@ use lakeward_tests::postgres::Place;
 use lakeward_tests::project::Project;
 use object_store::ObjectStoreExt as _;
 use object_store::path::Path;
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use copies::COPIES;
-use mutant::{Happens, Harm, MERGE, Mutant};
+use late::LATE;
+use mutant::{Happens, Harm, MERGE, Mutant, Rewrite, is_as};
 use requests::REQUESTS;
 use tables::{LEDGERED, TABLES};
 
@@ -46,6 +52,11 @@ fn table(number: usize) -> String {
     format!("m{number}")
 }
 
+/// The mutant's own.
+fn twin(number: usize) -> String {
+    format!("m{number}_too")
+}
+
 impl Story {
     async fn begin(name: &str, mutants: &[Mutant]) -> Self {
         let double = Double::with_spark().await;
@@ -56,8 +67,12 @@ impl Story {
     async fn configured(name: &str, mutants: &[Mutant], double: Double, destination: &str) -> Self {
         let place = Place::new(name).await;
         let mut jobs = Vec::new();
-        for (number, mutant) in mutants.iter().enumerate() {
-            let (t, s) = (table(number), &place.schema);
+        let sides = |(number, mutant): (usize, &Mutant)| {
+            let twin = mutant.happens.takes_a_table().then(|| twin(number));
+            [Some(table(number)), twin].into_iter().flatten().zip([mutant.job; 2])
+        };
+        for (t, job) in mutants.iter().enumerate().flat_map(sides) {
+            let s = &place.schema;
             place
                 .run(&format!(
                     "CREATE TABLE {{s}}.{t} (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, k integer NOT NULL, v integer,
@@ -65,7 +80,6 @@ impl Story {
                         code text NOT NULL DEFAULT 'o''k')"
                 ))
                 .await;
-            let job = mutant.job;
             jobs.push(format!(
                 "[[jobs]]\nname = \"{t}\"\ntable = \"{s}.{t}\"\ntarget = \"raw.{t}\"\n{job}\n"
             ));
@@ -91,55 +105,53 @@ impl Story {
         for (number, mutant) in mutants.iter().enumerate() {
             let name = format!("{} ({})", mutant.behaviour, mutant.what);
             let seen = self.load(number, mutant, None).await;
-            // Whose part is lost has to read it again.
-            let is_right = match mutant.happens {
-                Happens::Part(Harm::Broken | Harm::Lost) => seen.starts_with("given up: ") && !seen.contains("rows: "),
-                _ => seen.is_empty(),
-            };
-            if !is_right {
+            let is_whole = mutant.ours.contains("rows: ") || !seen.contains("rows: ");
+            if !is_as(mutant.ours, &seen) || !is_whole {
                 wrong.push(format!("{name}: ours: {seen}"));
             }
             let seen = self.load(number, mutant, Some(mutant.mutation)).await;
             println!("{name}: {seen}");
-            if !seen.contains(mutant.fails) {
+            if !is_as(mutant.fails, &seen) {
                 wrong.push(format!("{name}: not '{}': '{seen}'", mutant.fails));
             }
         }
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     }
 
-    /// New rows, what happens, a load; nothing if afterwards both sides are alike.
-    async fn load(&self, number: usize, mutant: &Mutant, mutation: Option<Mutation>) -> String {
-        let (t, double) = (table(number), self.double());
-        if let Happens::Source(sql) = mutant.happens
-            && mutation.is_some()
-        {
-            self.place.run(&sql.replace("{t}", &format!("{{s}}.{t}"))).await;
-        }
+    async fn insert(&self, t: &str) {
         let one = format!("INSERT INTO {{s}}.{t} (k, v) VALUES (1, 1), (2, 2)");
         self.place
             .run(&format!("{one}; INSERT INTO {{s}}.{t} (k, v) VALUES (1, 5)"))
             .await;
-        let run = self.host.stage(&t).await;
-        match &mutant.happens {
-            Happens::Nothing | Happens::Source(_) => {}
-            Happens::Service(happen) => happen(double),
-            Happens::Later(_) if mutation.is_none() => {}
-            Happens::Later(happen) => happen(double),
-            Happens::Part(harm) => self.harm(&run, *harm).await,
-            Happens::Target(_) if mutation.is_none() => {}
-            Happens::Target(sql) => drop(
-                double
-                    .sql(&sql.replace("{t}", &format!("main.raw.{t}")))
-                    .await
-                    .expect("a table"),
-            ),
+    }
+
+    /// New rows, what happens, a load; nothing if afterwards both sides are alike.
+    async fn load(&self, number: usize, mutant: &Mutant, mutation: Option<Mutation>) -> String {
+        let double = self.double();
+        let t = match mutation {
+            Some(_) if mutant.happens.takes_a_table() => twin(number),
+            _ => table(number),
+        };
+        if mutant.happens.comes_later() {
+            self.insert(&t).await;
+            self.host.run_on(plan(&t)).await;
         }
+        self.happen_before(&t, &mutant.happens).await;
+        self.insert(&t).await;
+        let run = self.host.stage(&t).await;
+        let hold = Box::pin(self.happen(&t, &run, &mutant.happens, mutation.is_some())).await;
+        let message = match &hold {
+            None => Message::Finish { run: run.clone() },
+            Some(_) => Message::Abandon {
+                run: run.clone(),
+                reason: "somebody said so".to_owned(),
+            },
+        };
         let before = double.violations().len();
         double.mutate(mutation);
-        let finish = Message::Finish { run: run.clone() };
-        let tried = tokio::time::timeout(TIME_MAX, self.host.try_on(finish, MESSAGES_MAX)).await;
+        let tried = tokio::time::timeout(TIME_MAX, self.host.try_on(message, MESSAGES_MAX)).await;
         double.mutate(None);
+        double.faults().clear();
         double.switch(|switches| *switches = Switches::default());
         let mut seen: Vec<String> = double
             .violations()
@@ -157,9 +169,56 @@ impl Story {
             self.host.run_on(plan(&t)).await;
             seen.push(format!("given up: {reason}"));
         }
+        drop(hold);
+        for statement in double.statements() {
+            statement.ended().await;
+        }
         seen.extend(self.difference(&t, mutant.job).await);
         seen.extend(self.forgotten(&t).await);
         seen.join("; ")
+    }
+
+    /// What happens to the source before the run is planned.
+    async fn happen_before(&self, t: &str, happens: &Happens) {
+        match happens {
+            Happens::Source(sql) => self.place.run(&sql.replace("{t}", &format!("{{s}}.{t}"))).await,
+            Happens::Both(one, other) => {
+                Box::pin(self.happen_before(t, one)).await;
+                Box::pin(self.happen_before(t, other)).await;
+            }
+            _ => {}
+        }
+    }
+
+    /// What happens when the run is staged. A hold is that of a run which is to be given up.
+    async fn happen(&self, t: &str, run: &RunId, happens: &Happens, is_mutant: bool) -> Option<Hold> {
+        let double = self.double();
+        match happens {
+            Happens::Nothing | Happens::Source(_) => {}
+            Happens::Service(happen) | Happens::Later(happen) => happen(double),
+            Happens::Part(harm) | Happens::Ends(harm) => self.harm(run, *harm).await,
+            Happens::Stages(rewrite) if is_mutant => self.harm(run, Harm::Rewritten(*rewrite)).await,
+            Happens::Stages(_) => {}
+            Happens::Target(sql) => drop(
+                double
+                    .sql(&sql.replace("{t}", &format!("main.raw.{t}")))
+                    .await
+                    .expect("a table"),
+            ),
+            Happens::GivenUp => {
+                let faults = double.faults();
+                faults.http(On::Submit, "COPY INTO", 1, Misbehaviour::AcceptThenDrop);
+                let mut hold = faults.hold("COPY INTO", Point::Commit, 1);
+                while self.host.handle(Message::Finish { run: run.clone() }).await.is_ok() {}
+                hold.reached().await;
+                return Some(hold);
+            }
+            Happens::Both(one, other) => {
+                Box::pin(self.happen(t, run, one, is_mutant)).await;
+                Box::pin(self.happen(t, run, other, is_mutant)).await;
+            }
+        }
+        None
     }
 
     async fn difference(&self, table: &str, job: &str) -> Option<String> {
@@ -206,12 +265,25 @@ impl Story {
         let beside = |name: &str| Path::from(part.as_ref().replace("/s0000-", name));
         let (path, bytes) = match harm {
             Harm::Lost => return store.delete(&part).await.expect("it is there"),
+            Harm::Rewritten(rewrite) => (part.clone(), rewritten(&whole, rewrite)),
             Harm::Broken => (part.clone(), whole.slice(..whole.len() / 2)),
             Harm::Twice => (beside("/s0000-dead-"), whole),
             Harm::Hidden => (beside("/_s0000-"), whole),
         };
         store.put(&path, bytes.into()).await.expect("a store that takes it");
     }
+}
+
+/// A part with its rows written otherwise.
+fn rewritten(part: &Bytes, rewrite: Rewrite) -> Bytes {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(part.clone()).expect("a part");
+    let mut batches = reader.build().expect("its rows");
+    let rows = rewrite(batches.next().expect("rows").expect("its rows"));
+    let mut bytes = Vec::new();
+    let mut writer = ArrowWriter::try_new(&mut bytes, rows.schema(), None).expect("a writer");
+    writer.write(&rows).expect("memory takes everything");
+    writer.close().expect("memory takes everything");
+    bytes.into()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -230,6 +302,12 @@ async fn copies_without_care_fail() {
 #[ignore = "needs LAKEWARD_TEST_POSTGRES_URL, LAKEWARD_TEST_AZURITE_URL and LAKEWARD_TEST_SPARK_URL: make test"]
 async fn tables_without_care_are_wrong() {
     Story::begin("mutants_tables", TABLES).await.play(TABLES).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs LAKEWARD_TEST_POSTGRES_URL, LAKEWARD_TEST_AZURITE_URL and LAKEWARD_TEST_SPARK_URL: make test"]
+async fn who_believes_too_early_or_too_long_is_wrong() {
+    Story::begin("mutants_late", LATE).await.play(LATE).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

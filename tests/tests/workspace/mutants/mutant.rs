@@ -1,5 +1,10 @@
 //! What a mutant is, and the ways in which one says or hears something else.
 
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::datatypes::{Field, Schema};
+use arrow::error::ArrowError;
 use axum::http::HeaderMap;
 use lakeward_tests::double::Double;
 use lakeward_tests::double::faults::{Misbehaviour, On};
@@ -15,25 +20,67 @@ pub struct Mutant {
     pub job: &'static str,
     pub happens: Happens,
     pub mutation: Mutation,
-    /// Part of what is seen of it.
+    /// What is seen of it: all that stands between `…`. `ALIKE` for a control, whom nothing happens to.
     pub fails: &'static str,
+    /// What is seen of ours.
+    pub ours: &'static str,
 }
 
-/// Before or between staging and loading.
+/// Both sides are alike, and nobody was refused.
+pub const ALIKE: &str = "";
+
+/// Of a run that is read again because what it staged is gone.
+pub const READ_AGAIN: &str = "given up: ";
+
+/// Whether what was seen is what a mutant's line says.
+pub fn is_as(said: &str, seen: &str) -> bool {
+    match said {
+        ALIKE => seen.is_empty(),
+        _ => said.split('…').all(|part| seen.contains(part)),
+    }
+}
+
+/// Before or between staging and loading; to both sides, unless it says otherwise.
 pub enum Happens {
     Nothing,
     Service(fn(&Double)),
-    /// The same, before the mutant comes: ours would put it down in the target.
+    /// The same to a target that was loaded before. Ours would put it down there: each side has a table of its own.
     Later(fn(&Double)),
     /// To the only part of the run.
     Part(Harm),
-    /// To the source's table, before the mutant comes. `{t}` is its name.
+    /// The same where the run ends there: each side has a table of its own.
+    Ends(Harm),
+    /// To the part, by the mutant only: it is what it stages.
+    Stages(Rewrite),
+    /// To the source's table, when it was loaded before. `{t}` is its name. Each side has a table of its own.
     Source(&'static str),
-    /// To the target, before the mutant comes. `{t}` is its name.
+    /// The same to the target.
     Target(&'static str),
+    /// The COPY stands before its commit and nobody knows of it; its run is given up, another one comes, it commits.
+    GivenUp,
+    Both(&'static Happens, &'static Happens),
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// One part's rows, written otherwise.
+pub type Rewrite = fn(RecordBatch) -> RecordBatch;
+
+impl Happens {
+    /// Whether ours, having met it, leaves the table as no mutant would find it.
+    pub fn takes_a_table(&self) -> bool {
+        matches!(self, Self::Ends(_)) || self.comes_later()
+    }
+
+    /// Whether it happens to a table that was loaded before.
+    pub fn comes_later(&self) -> bool {
+        match self {
+            Self::Later(_) | Self::Source(_) | Self::Target(_) => true,
+            Self::Both(one, other) => one.comes_later() || other.comes_later(),
+            _ => false,
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
 pub enum Harm {
     Lost,
     Broken,
@@ -41,6 +88,8 @@ pub enum Harm {
     Twice,
     /// The same beside it, under a name that begins with `_`.
     Hidden,
+    /// Other columns.
+    Rewritten(Rewrite),
 }
 
 pub const APPEND: &str = "write = \"append\"\ncursor = \"id\"";
@@ -104,6 +153,23 @@ pub fn succeed(body: &mut Value) {
     body["result"] = json!({});
 }
 
+/// What a COPY that took all rows would have answered.
+pub fn hear_rows(body: &mut Value) {
+    let columns = ["num_affected_rows", "num_inserted_rows", "num_skipped_corrupt_files"];
+    let columns = columns.map(|name| json!({"name": name, "type_text": "BIGINT", "type_name": "LONG"}));
+    body["manifest"] = json!({"schema": {"columns": columns}, "total_row_count": 1});
+    hear_all_rows(body);
+}
+
+/// A COPY that loads whatever its target remembers.
+pub fn force(body: &mut Value) {
+    reword(
+        body,
+        "'mergeSchema' = 'false'",
+        "'mergeSchema' = 'false', 'force' = 'true'",
+    );
+}
+
 /// Of a COPY that all was well with it.
 pub fn hear_all_rows(answer: &mut Value) {
     let columns = answer["manifest"]["schema"]["columns"].as_array();
@@ -134,4 +200,20 @@ pub fn hear_no_reason(answer: &mut Value) {
     if is_statement(answer, "FAILED") {
         fail(answer);
     }
+}
+
+/// Rows of a part with another column at this place.
+pub fn with_column(
+    rows: &RecordBatch,
+    at: usize,
+    change: fn(&ArrayRef) -> Result<ArrayRef, ArrowError>,
+) -> RecordBatch {
+    let mut columns = rows.columns().to_vec();
+    columns[at] = change(&columns[at]).expect("the types of a test's rows");
+    let schema = rows.schema();
+    let fields = schema.fields().iter().zip(&columns);
+    let fields: Vec<Field> = fields
+        .map(|(field, column)| Field::new(field.name(), column.data_type().clone(), true))
+        .collect();
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).expect("columns of one length")
 }

@@ -9,8 +9,8 @@ use lakeward_tests::double::sql_error::SqlError;
 use serde_json::{Value, json};
 
 use super::mutant::{
-    APPEND, Happens, Mutant, fail, headers, hear_no_reason, hears, is_statement, lose_the_answer, reword, says,
-    succeed, without,
+    ALIKE, APPEND, Happens, Mutant, fail, force, headers, hear_no_reason, hears, is_statement, lose_the_answer, reword,
+    says, succeed, without,
 };
 
 pub const REQUESTS: &[Mutant] = &[
@@ -21,6 +21,7 @@ pub const REQUESTS: &[Mutant] = &[
         happens: Happens::Nothing,
         mutation: headers(|headers| drop(headers.remove(header::AUTHORIZATION))),
         fails: "refused: ",
+        ours: ALIKE,
     },
     Mutant {
         behaviour: 2,
@@ -36,6 +37,7 @@ pub const REQUESTS: &[Mutant] = &[
             }
         }),
         fails: "refused: ",
+        ours: ALIKE,
     },
     Mutant {
         behaviour: 3,
@@ -51,6 +53,7 @@ pub const REQUESTS: &[Mutant] = &[
             }
         }),
         fails: "given up: ",
+        ours: ALIKE,
     },
     Mutant {
         behaviour: 4,
@@ -63,6 +66,7 @@ pub const REQUESTS: &[Mutant] = &[
             }
         }),
         fails: "given up: ",
+        ours: ALIKE,
     },
     Mutant {
         behaviour: 5,
@@ -75,6 +79,7 @@ pub const REQUESTS: &[Mutant] = &[
             }
         }),
         fails: "refused: ",
+        ours: ALIKE,
     },
     Mutant {
         behaviour: 6,
@@ -103,20 +108,16 @@ pub const REQUESTS: &[Mutant] = &[
             ..Mutation::NONE
         },
         fails: "given up: ",
+        ours: ALIKE,
     },
     Mutant {
         behaviour: 7,
         what: "loads again what may have been loaded",
         job: APPEND,
         happens: Happens::Service(|double| lose_the_answer(double, "COPY INTO")),
-        mutation: says(|body| {
-            reword(
-                body,
-                "'mergeSchema' = 'false'",
-                "'mergeSchema' = 'false', 'force' = 'true'",
-            );
-        }),
+        mutation: says(force),
         fails: "given up: ",
+        ours: ALIKE,
     },
     Mutant {
         behaviour: 8,
@@ -131,6 +132,7 @@ pub const REQUESTS: &[Mutant] = &[
         }),
         mutation: headers(|headers| drop(headers.remove(header::RETRY_AFTER))),
         fails: "violation: ",
+        ours: ALIKE,
     },
     Mutant {
         behaviour: 11,
@@ -143,6 +145,7 @@ pub const REQUESTS: &[Mutant] = &[
             }
         }),
         fails: "refused: ",
+        ours: ALIKE,
     },
     Mutant {
         behaviour: 13,
@@ -155,6 +158,7 @@ pub const REQUESTS: &[Mutant] = &[
             }
         }),
         fails: "refused: ",
+        ours: ALIKE,
     },
     Mutant {
         behaviour: 14,
@@ -168,6 +172,7 @@ pub const REQUESTS: &[Mutant] = &[
             }
         }),
         fails: "refused: ",
+        ours: ALIKE,
     },
     Mutant {
         behaviour: 15,
@@ -183,6 +188,7 @@ pub const REQUESTS: &[Mutant] = &[
             }
         }),
         fails: "refused: ",
+        ours: ALIKE,
     },
     Mutant {
         behaviour: 16,
@@ -194,6 +200,7 @@ pub const REQUESTS: &[Mutant] = &[
         }),
         mutation: hears(hear_no_reason),
         fails: "refused: ",
+        ours: ALIKE,
     },
     Mutant {
         behaviour: 17,
@@ -202,6 +209,7 @@ pub const REQUESTS: &[Mutant] = &[
         happens: Happens::Nothing,
         mutation: says(|body| reword(body, "COPY INTO", "SELECT 1; COPY INTO")),
         fails: "PARSE_SYNTAX_ERROR",
+        ours: ALIKE,
     },
     Mutant {
         behaviour: 18,
@@ -213,6 +221,7 @@ pub const REQUESTS: &[Mutant] = &[
             without(body, &["schema", "catalog"]);
         }),
         fails: "cannot find table",
+        ours: ALIKE,
     },
     Mutant {
         behaviour: 19,
@@ -221,6 +230,7 @@ pub const REQUESTS: &[Mutant] = &[
         happens: Happens::Nothing,
         mutation: says(|body| without(body, &["parameters"])),
         fails: "UNBOUND_SQL_PARAMETER",
+        ours: ALIKE,
     },
     Mutant {
         behaviour: 20,
@@ -233,6 +243,7 @@ pub const REQUESTS: &[Mutant] = &[
             }
         }),
         fails: "refused: cannot load run",
+        ours: ALIKE,
     },
     Mutant {
         behaviour: 46,
@@ -245,5 +256,6 @@ pub const REQUESTS: &[Mutant] = &[
             }
         }),
         fails: "refused: ",
+        ours: ALIKE,
     },
 ];

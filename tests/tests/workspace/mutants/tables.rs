@@ -4,7 +4,7 @@ use lakeward_tests::double::switches::Atomic;
 use serde_json::json;
 
 use super::mutant::{
-    APPEND, Happens, MERGE, Mutant, REPLACE, cut, hear_no_reason, hears, lose_the_answer, reword, says,
+    ALIKE, APPEND, Happens, MERGE, Mutant, REPLACE, cut, force, hear_no_reason, hears, lose_the_answer, reword, says,
 };
 
 pub const TABLES: &[Mutant] = &[
@@ -27,20 +27,16 @@ pub const TABLES: &[Mutant] = &[
             }
         }),
         fails: "no claim",
+        ours: ALIKE,
     },
     Mutant {
         behaviour: 23,
         what: "fills a staging table again by force",
         job: MERGE,
         happens: Happens::Service(|double| lose_the_answer(double, "COPY INTO")),
-        mutation: says(|body| {
-            reword(
-                body,
-                "'mergeSchema' = 'false'",
-                "'mergeSchema' = 'false', 'force' = 'true'",
-            );
-        }),
+        mutation: says(force),
         fails: "given up: ",
+        ours: ALIKE,
     },
     Mutant {
         behaviour: 35,
@@ -56,6 +52,7 @@ pub const TABLES: &[Mutant] = &[
             }
         }),
         fails: "given up: ",
+        ours: ALIKE,
     },
     Mutant {
         behaviour: 37,
@@ -64,6 +61,7 @@ pub const TABLES: &[Mutant] = &[
         happens: Happens::Source("ALTER TABLE {t} ADD COLUMN seen date; COMMENT ON COLUMN {t}.seen IS 'it''s'"),
         mutation: says(|body| reword(body, "\\'", "''")),
         fails: "comment: its",
+        ours: ALIKE,
     },
     Mutant {
         behaviour: 38,
@@ -78,6 +76,7 @@ pub const TABLES: &[Mutant] = &[
             );
         }),
         fails: "DELTA_FEATURES_REQUIRE_MANUAL_ENABLEMENT",
+        ours: ALIKE,
     },
     Mutant {
         behaviour: 39,
@@ -86,14 +85,31 @@ pub const TABLES: &[Mutant] = &[
         happens: Happens::Nothing,
         mutation: says(|body| cut(body, "QUALIFY", "= 1")),
         fails: "DELTA_MULTIPLE_SOURCE_ROW",
+        ours: ALIKE,
     },
     Mutant {
         behaviour: 40,
-        what: "adds where it should replace",
+        what: "empties and adds where it should replace, and is asked twice",
         job: REPLACE,
-        happens: Happens::Service(|double| lose_the_answer(double, "INSERT OVERWRITE")),
+        happens: Happens::Both(
+            &Happens::Target("DELETE FROM {t}"),
+            &Happens::Service(|double| {
+                lose_the_answer(double, "INSERT OVERWRITE");
+                lose_the_answer(double, "INSERT INTO");
+            }),
+        ),
         mutation: says(|body| reword(body, "INSERT OVERWRITE", "INSERT INTO")),
         fails: "rows: ",
+        ours: ALIKE,
+    },
+    Mutant {
+        behaviour: 40,
+        what: "the same, and its first answer comes",
+        job: REPLACE,
+        happens: Happens::Target("DELETE FROM {t}"),
+        mutation: says(|body| reword(body, "INSERT OVERWRITE", "INSERT INTO")),
+        fails: ALIKE,
+        ours: ALIKE,
     },
     Mutant {
         behaviour: 42,
@@ -102,6 +118,7 @@ pub const TABLES: &[Mutant] = &[
         happens: Happens::Nothing,
         mutation: says(|body| reword(body, "\nON t.", "\nON false AND t.")),
         fails: "rows: ",
+        ours: ALIKE,
     },
 ];
 
@@ -113,4 +130,5 @@ pub const LEDGERED: &[Mutant] = &[Mutant {
     happens: Happens::Later(|double| double.switch(|s| s.atomic = Atomic::PreviewOff)),
     mutation: hears(hear_no_reason),
     fails: "refused: ",
+    ours: ALIKE,
 }];
