@@ -448,7 +448,9 @@ fn late_commits_below_the_greatest_cursor_are_read() {
 fn rows_of_jobs_that_only_the_target_names_are_not_replaced_unasked() {
     let another_feeds = |s: &mut Setup| {
         let claim = ("raw.orders".to_owned(), "returns".to_owned());
-        s.sim.world().warehouse.fed_by.insert(claim, "k3f9x2ab".to_owned());
+        let warehouse = &mut s.sim.world().warehouse;
+        warehouse.tables.entry(claim.0.clone()).or_default();
+        warehouse.fed_by.insert(claim, "k3f9x2ab".to_owned());
     };
     let reload = |others| Message::Plan {
         job: job_name("orders"),

@@ -172,7 +172,7 @@ pub struct ReloadArgs {
     #[arg(long, value_name = "POSITION")]
     pub to: Option<String>,
     /// Also where the target names other jobs, which feed it no more: their rows go. Needs --full.
-    #[arg(long, requires = "full")]
+    #[arg(long, requires = "full", conflicts_with_all = ["from", "to"])]
     pub take_over: bool,
     #[command(flatten)]
     pub work: WorkArgs,

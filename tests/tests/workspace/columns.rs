@@ -113,7 +113,6 @@ async fn a_run_that_never_fitted_a_table_without_tags_can_be_given_up() {
         place.schema
     ));
     project.run(&["run"]).refused(1, &["job t:", "column 'id'"]);
-    project.run(&["abandon", "t"]).done();
     double.sql("DROP TABLE main.raw.t").await.expect("a drop");
     project.run(&["run"]).done();
     let expected = source_rows(&place, "SELECT id::text FROM {s}.t").await;

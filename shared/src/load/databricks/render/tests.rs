@@ -184,7 +184,7 @@ fn equal_rows_get_the_runs_tag_where_nothing_in_them_orders_changes() {
     let of = |plan: &RunPlan| shown(plan, 1, |w| merge(w, &target(), &staging()));
     let is_another_runs = "t.`_lakeward_run` IS DISTINCT FROM 'orders/k3f9x2ab/000042'";
     let sql = of(&plan);
-    let updates = format!("`is_deleted` OR {is_another_runs}) THEN UPDATE SET");
+    let updates = format!("`is_deleted`) OR {is_another_runs}) THEN UPDATE SET");
     assert!(sql.contains(&updates), "{sql}");
     assert!(
         sql.contains(&format!("WHEN MATCHED AND NOT {}", "(coalesce(startswith(")),
