@@ -59,6 +59,7 @@ pub(super) async fn finish(id: &RunId, services: &Services) -> Result<Vec<Outgoi
         job,
         call: FinishCall::default(),
         lease: None,
+        has_started_over: false,
         spent: Effort::default(),
         began: Instant::now(),
     };
@@ -75,6 +76,8 @@ struct Loading<'a> {
     job: Versioned<JobState>,
     call: FinishCall,
     lease: Option<Versioned<Lease>>,
+    /// Once a call: whose staging table goes again comes back after a pause.
+    has_started_over: bool,
     /// Of this call, as far as it is not in the run's document.
     spent: Effort,
     began: Instant,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::load::Reply;
 use crate::model::effort::Effort;
 use crate::model::run::{LoadRecord, Step};
@@ -101,6 +101,13 @@ impl Loading<'_> {
 
     /// After the set operation was shut out: the staging table is made and filled again, under a name of its own.
     pub(super) async fn start_over(&mut self) -> Result<()> {
+        if std::mem::replace(&mut self.has_started_over, true) {
+            let text = format!(
+                "cannot load run {}: its staging table is gone as often as it is made: look who drops tables whose names begin with _lakeward_",
+                self.run.value.id
+            );
+            return Err(Error::new(ErrorKind::WarehouseBusy, text));
+        }
         tracing::info!(run = %self.run.value.id, "nobody knows what became of the set operation: it is shut out and sent again");
         self.change(|load| {
             load.staging = None;

@@ -39,7 +39,7 @@ const CLIENT: &str = "6d1b2c3a-0000-4000-8000-00000000c11e";
 const SECRET: &str = "dose-of-secret~in.the-client";
 /// A mutant ends within these, whatever it meets.
 const MESSAGES_MAX: usize = 60;
-const TIME_MAX: Duration = Duration::from_secs(30);
+const TIME_MAX: Duration = Duration::from_mins(1);
 
 /// The double, the source and a host, in which every mutant has its table and its job.
 struct Story {

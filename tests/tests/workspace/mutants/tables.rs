@@ -51,7 +51,7 @@ pub const TABLES: &[Mutant] = &[
                 body["statement"] = json!("SELECT 1");
             }
         }),
-        fails: "no end",
+        fails: "rows: ",
         ours: ALIKE,
     },
     Mutant {
