@@ -160,9 +160,13 @@ impl Client {
         };
         match self.call(&request).await {
             Ok(answer) => self.understood((step, subject), Some(id), answer).await,
-            // Results are kept for an hour.
+            // Results are kept for an hour; which status says that one is gone is not documented.
             Err(Failure {
-                kind: FailureKind::Refused { status: 404, .. },
+                kind:
+                    FailureKind::Refused {
+                        status: 400 | 404 | 410,
+                        ..
+                    },
                 request,
                 ..
             }) => Err(Failure {
