@@ -60,16 +60,19 @@ impl Story {
     }
 }
 
+/// What is switched, and how.
+type Case = (&'static str, fn(&mut Switches));
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs LAKEWARD_TEST_POSTGRES_URL, LAKEWARD_TEST_AZURITE_URL and LAKEWARD_TEST_SPARK_URL: make test"]
 async fn what_a_statement_says_itself_depends_on_no_default() {
     let story = Story::begin("switch_defaults", Switches::default()).await;
-    let cases: [(&str, fn(&mut Switches)); 4] = [
+    let cases: [Case; 4] = [
         ("old dates are shifted by default", |s| {
-            s.datetime_rebase_default = "LEGACY"
+            s.datetime_rebase_default = "LEGACY";
         }),
         ("old dates are right by default", |s| {
-            s.datetime_rebase_default = "CORRECTED"
+            s.datetime_rebase_default = "CORRECTED";
         }),
         ("COPY widens", |s| s.copy_widens = true),
         ("SET TBLPROPERTIES needs MANAGE", |s| s.properties_privilege = "MANAGE"),
