@@ -1,6 +1,7 @@
 //! What the run protocol needs of a store: one named test a promise and adapter.
 //!
-//! The servers are private ones of `tests/setup`; a test whose server is not there is ignored, never passed.
+//! The servers are private ones of `tests/setup`; a test whose server is not there is ignored, never passed. moto is
+//! not among them: it checks in one step and writes in another, so now and then two of eight writers win.
 
 use std::collections::HashSet;
 use std::future::Future;
@@ -89,9 +90,7 @@ async fn azurite() -> Subject {
 }
 
 async fn s3_like(server: &str) -> Subject {
-    // moto takes any key.
-    let key =
-        |word: &str| std::env::var(format!("LAKEWARD_TEST_{server}_{word}_KEY")).unwrap_or_else(|_| "moto".into());
+    let key = |word: &str| variable(&format!("LAKEWARD_TEST_{server}_{word}_KEY"));
     let auth = StoreAuth::AccessKey {
         id: SecretText(key("ACCESS")),
         secret: SecretText(key("SECRET")),
@@ -107,10 +106,6 @@ async fn s3_like(server: &str) -> Subject {
 
 async fn versitygw() -> Subject {
     s3_like("S3").await
-}
-
-async fn moto() -> Subject {
-    s3_like("MOTO").await
 }
 
 fn body(writer: usize) -> Bytes {
@@ -354,7 +349,6 @@ macro_rules! contract {
             contract!(@one $promise folder);
             contract!(@one $promise azurite, ignore = "needs LAKEWARD_TEST_AZURITE_URL: make test");
             contract!(@one $promise versitygw, ignore = "needs LAKEWARD_TEST_S3_URL: make test");
-            contract!(@one $promise moto, ignore = "needs LAKEWARD_TEST_MOTO_URL: make test");
         })*
     };
     (@one $promise:ident $adapter:ident $(, ignore = $reason:literal)?) => {
