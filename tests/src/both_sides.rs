@@ -138,7 +138,7 @@ async fn read_back(project: &Project, table: &str, readers: &[&str]) -> BTreeMap
     let python = std::env::var("LAKEWARD_TEST_PYTHON").expect("LAKEWARD_TEST_PYTHON is set: run this by make test");
     let mut command = Command::new(python);
     command
-        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/readers/read_back.py"))
+        .arg(crate::READ_BACK)
         .arg("--rows");
     for reader in readers {
         command.args(["--reader", reader]);

@@ -13,3 +13,7 @@ pub mod postgres;
 pub mod project;
 pub mod simulated;
 pub mod tables;
+
+/// The script that reads a table by each reader. Relative to where cargo runs tests: the compiler's own path would be
+/// that of whatever clone filled the target folder.
+pub const READ_BACK: &str = "readers/read_back.py";

@@ -260,12 +260,12 @@ mod tests {
 
     #[test]
     fn the_page_in_docs_is_the_one_that_the_code_writes() {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/jobs.md");
+        let path = Path::new("../docs/jobs.md");
         let written = reference_markdown();
         if std::env::var_os("LAKEWARD_UPDATE_DOCS").is_some() {
-            std::fs::write(&path, &written).unwrap();
+            std::fs::write(path, &written).unwrap();
         }
-        let found = std::fs::read_to_string(&path).unwrap_or_default();
+        let found = std::fs::read_to_string(path).unwrap_or_default();
         assert!(
             found == written,
             "docs/jobs.md is out of date: LAKEWARD_UPDATE_DOCS=1 cargo test -p lakeward reference"

@@ -125,10 +125,9 @@ impl Lake {
 
     /// What each reader that can saw, by its name; fails where they differ.
     pub fn read(&self, plan: &RunPlan) -> serde_json::Value {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/readers/read_back.py");
         let table = format!("{}/{}", self.url, plan.target.parts().join("/"));
         let mut command = Command::new(variable("LAKEWARD_TEST_PYTHON"));
-        command.arg(script).arg("--rows").arg(&table);
+        command.arg(lakeward_tests::READ_BACK).arg("--rows").arg(&table);
         for option in &self.options {
             command.arg("--option").arg(option);
         }
