@@ -4,7 +4,7 @@ SHELL := /bin/bash
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/lakeward
 export CARGO_TARGET_DIR ?= $(CACHE)/target
 export PATH := $(PATH):$(HOME)/.cargo/bin
-SERVERS := pg azurite s3 moto s3proxy spark python
+SERVERS := pg azurite azurite_oauth s3 moto s3proxy spark python
 WITH := tests/setup/with-servers.sh
 PG_TESTS := $(patsubst tests/tests/%.rs,--test %,$(wildcard tests/tests/postgres_*.rs)) --test concurrent_writers
 

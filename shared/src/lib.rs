@@ -9,6 +9,11 @@ pub mod model;
 pub mod config;
 pub mod secrets;
 
+#[cfg(feature = "azure")]
+mod http;
+#[cfg(feature = "azure")]
+mod tokens;
+
 pub mod store;
 
 pub mod load;

@@ -32,7 +32,7 @@ import time
 # Imported for the facts that they put into FACTS.
 import copies  # noqa: F401
 import open_writes  # noqa: F401
-import service  # noqa: F401
+import service
 from facts import FACTS, FOLDER, Session, Unknown
 from parquet_file import all_files
 from workspace import Refused, Workspace
@@ -74,7 +74,7 @@ def parse_arguments():
     parser.add_argument("--only", action="append", metavar="NUMBER", help="only these facts: A1, or 3 for 3a, 3b and 3c")
     parser.add_argument("--json", metavar="FILE", help="also write the switches that were found, as JSON")
     parser.add_argument("--write-files", metavar="FOLDER", help="write the Parquet files that have to be uploaded, and end")
-    parser.add_argument("--ask", metavar="STATEMENT_ID", help="what the service says of a statement of an hour ago")
+    parser.add_argument("--ask", metavar="STATEMENT_ID", help="what the service says of a statement that ended more than an hour ago (8h names one)")
     return parser.parse_args()
 
 
@@ -125,10 +125,10 @@ def write_files(folder):
 
 
 def ask(workspace, statement):
-    try:
-        print(workspace.redacted(f"HTTP 200 {workspace.poll(statement).word()}"))
-    except Refused as refused:
-        print(workspace.redacted(str(refused)))
+    seen, switches = service.long_after(workspace, statement)
+    print(workspace.redacted(seen))
+    for name in ("forgets_statements", "unknown_statement_status"):
+        print(f"  {name:36} {switches.get(name, 'unknown')}")
     return 0
 
 
@@ -193,7 +193,7 @@ def answer(session, fact):
 
 
 def one_value(found):
-    """Several facts of one switch: the fence holds only if it holds for every statement."""
+    """Several facts of one switch: the fence holds only if it holds for every statement, and writes conflict only if all do."""
     values = {value for _, value in found}
     return next(iter(values)) if len(values) == 1 else "false"
 

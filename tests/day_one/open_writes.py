@@ -37,11 +37,15 @@ def slow_rows(weight):
     return f"SELECT id, {slow('id', weight)} AS v FROM range(0, {SLOW_ROWS}, 1, 1)"
 
 
-def slow_merge(_session, table, weight):
+def merge(table, rows):
     return (
-        f"MERGE INTO {table} AS t USING ({slow_rows(weight)}) AS s ON t.id = s.id "
+        f"MERGE INTO {table} AS t USING ({rows}) AS s ON t.id = s.id "
         "WHEN MATCHED THEN UPDATE SET t.v = s.v WHEN NOT MATCHED THEN INSERT (id, v) VALUES (s.id, s.v)"
     )
+
+
+def slow_merge(_session, table, weight):
+    return merge(table, slow_rows(weight))
 
 
 def slow_overwrite(_session, table, weight):
@@ -119,31 +123,42 @@ def read_version(session, table):
     return None
 
 
-def fenced(session, statement):
-    """Whether SET TBLPROPERTIES fails this statement: True, False, and what was seen."""
+def beside_a_commit(session, statement, other, name, rows="id, 0L", properties=""):
+    """A write that is open while `other`, told by this name, commits to its table: the table, its end, and what it had read if it ended well."""
     tries = Tries(session)
     for _ in range(ATTEMPTS_MAX):
-        table = session.table("id BIGINT, v BIGINT")
-        session.good(f"INSERT INTO {table} SELECT id, 0L FROM range(0, 10)")
+        table = session.table("id BIGINT, v BIGINT", properties)
+        session.good(f"INSERT INTO {table} SELECT {rows} FROM range(0, 10)")
         before = session.version(table)
-        fence = f"ALTER TABLE {table} SET TBLPROPERTIES ('lakeward.fence' = '{session.nonce}')"
-        end = beside(session, statement(session, table, tries.weight), tries, lambda f=fence: session.good(f))
+        end = beside(session, statement(session, table, tries.weight), tries, lambda t=table: session.good(other(t)))
         if end is None:
             continue
         tries.done()
         if not end.is_good:
-            if "METADATA_CHANGED" in end.error_class:
-                return True, f"yes: it ended as {end.word()}"
-            raise Unknown(f"it failed in another way: {end.word()}")
+            return table, end, ""
         read = read_version(session, table)
         if read is None:
             raise Unknown("it succeeded, and the table's history does not say what it had read")
         if read == before:
-            return False, f"NO: it committed, having read version {before}, before the ALTER"
+            return table, end, f"having read version {before}, before the {name}"
         waited = tries.reading
         if not tries.began_too_late():
-            return False, f"NO: it ran for {waited} s before the ALTER, and committed having read the table behind it: begun late, or anew"
-    raise Unknown("no try was open before and after the ALTER")
+            return table, end, f"having run for {waited} s before the {name} and read the table behind it: begun late, or anew"
+    raise Unknown(f"no try was open before and after the {name}")
+
+
+def fenced(session, statement):
+    """Whether SET TBLPROPERTIES fails this statement: True, False, and what was seen."""
+
+    def fence(table):
+        return f"ALTER TABLE {table} SET TBLPROPERTIES ('lakeward.fence' = '{session.nonce}')"
+
+    _, end, how = beside_a_commit(session, statement, fence, "ALTER")
+    if end.is_good:
+        return False, f"NO: it committed, {how}"
+    if "METADATA_CHANGED" in end.error_class:
+        return True, f"yes: it ended as {end.word()}"
+    raise Unknown(f"it failed in another way: {end.word()}")
 
 
 def fence_fact(number, name, statement):
@@ -260,3 +275,42 @@ def overlap(session):
             return f"the one that commits second: {seen}", "SecondCommitFails"
         raise Unknown(f"neither alone: {seen}")
     raise Unknown("no try was open before and after")
+
+
+def conflicting(session, statement, other):
+    """A write that is open while another one of the same keys commits: the table, and how a good end came about, or the conflict.
+
+    Nobody had these keys before, and the table is one for row-level concurrency: if any pair passes, then this one.
+    """
+    deletion_vectors = "'delta.enableDeletionVectors' = 'true'"
+    table, end, how = beside_a_commit(session, statement, other, "other one", rows="-1 - id, 0L", properties=deletion_vectors)
+    if end.is_good:
+        return table, how, None
+    if "CONCURRENT" in end.error_class:
+        return table, "", end.word()
+    raise Unknown(f"it failed in another way: {end.word()}")
+
+
+@fact("F1", "do two MERGEs that add the same keys at once both commit?", "writes_conflict", 16, 75)
+def two_merges(session):
+    def other(table):
+        return merge(table, f"SELECT id, -1L AS v FROM range(0, {SLOW_ROWS}, 1, 1)")
+
+    table, how, conflict = conflicting(session, slow_merge, other)
+    if conflict:
+        return f"no: the one that commits second ended as {conflict}", "true"
+    twice = int(session.value(f"SELECT count(*) - count(DISTINCT id) AS n FROM {table}"))
+    word = f"YES, and {twice} keys are there twice" if twice else "yes, and no key is there twice"
+    return f"{word}: the second committed {how}", "false"
+
+
+@fact("F2", "does a late INSERT OVERWRITE fail beside a newer one?", "writes_conflict", 16, 75)
+def two_overwrites(session):
+    def other(table):
+        return f"INSERT OVERWRITE {table} SELECT id, -1L AS v FROM range(0, {SLOW_ROWS}, 1, 1)"
+
+    table, how, conflict = conflicting(session, slow_overwrite, other)
+    if conflict:
+        return f"yes: it ended as {conflict}", "true"
+    newer = int(session.value(f"SELECT count(*) AS n FROM {table} WHERE v = -1"))
+    return f"no: it committed, {how}; {newer} rows of the newer one are left", "false"

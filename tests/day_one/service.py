@@ -78,6 +78,62 @@ def atomic_cancel(session):
     return f"{told.word()}; {session.count(table)} rows", None
 
 
+def one_ledger_row(session, giving_up):
+    """How two writes end that meet in a row of a run ledger, each rendered as the loader does; the first is a slow transaction."""
+    tries, workspace = Tries(session), session.workspace
+    for _ in range(ATTEMPTS_MAX):
+        ledger = session.table("run STRING, state STRING", f"{MANAGED}, 'delta.enableDeletionVectors' = 'true'")
+        table = session.table("id BIGINT, v BIGINT", MANAGED)
+        session.good(f"INSERT INTO {ledger} VALUES ('r', 'open')")
+
+        def put_down(state, ledger=ledger):
+            return (
+                f"MERGE INTO {ledger} AS l USING (SELECT 'r' AS run) AS s ON l.run = s.run WHEN MATCHED THEN UPDATE SET state = '{state}' "
+                f"WHEN NOT MATCHED THEN INSERT (run, state) VALUES (s.run, '{state}')"
+            )
+
+        first = f"BEGIN ATOMIC {put_down('loaded')}; INSERT INTO {table} {slow_rows(tries.weight)}; END;"
+        second = f"BEGIN ATOMIC {put_down('again')}; INSERT INTO {table} VALUES (-1, 0); END;"
+        began = time.monotonic()
+        running = workspace.submit(first)
+        if workspace.is_running(running):
+            time.sleep(tries.reading)
+            running = workspace.poll(running.id)
+        if not running.is_busy:
+            if not running.is_good:
+                raise Unknown(f"the slow transaction itself ended as {running.word()}")
+            tries.was_too_short(time.monotonic() - began)
+            continue
+        quick = workspace.run(put_down("given up") if giving_up else second)
+        slow = workspace.finish(workspace.poll(running.id))
+        seen = f"the slow one {slow.word()}, the quick one {quick.word()}"
+        if not (slow.is_good or quick.is_good):
+            raise Unknown(f"neither did: {seen}")
+        if not (slow.is_good and quick.is_good):
+            return f"no: {seen}; {session.count(table)} rows were loaded"
+        return f"{order_of_two(session, ledger)}: {seen}; the row says {session.value(f'SELECT state FROM {ledger}')}"
+    raise Unknown("no transaction was open for long enough")
+
+
+def order_of_two(session, table):
+    """Whether the newest write had seen the one before it."""
+    history = session.good(f"DESCRIBE HISTORY {table} LIMIT 2")
+    read, other = history.cell("readVersion"), history.cell("version", 1)
+    if read is None or other is None:
+        raise Unknown("both did, and the ledger's history does not say what the second had read")
+    return "BOTH, and neither saw the other" if int(read) < int(other) else "one after the other: the second saw what the first had written"
+
+
+@fact("7f", "do two transactions that write one ledger row both commit?", None, 10, 45)
+def two_transactions(session):
+    return one_ledger_row(session, giving_up=False), None
+
+
+@fact("7g", "does one commit whose run is given up meanwhile?", None, 10, 45)
+def given_up_meanwhile(session):
+    return one_ledger_row(session, giving_up=True), None
+
+
 @fact("8a", "the answer for a warehouse that is not there", None, 1, 0)
 def no_warehouse(session):
     workspace = session.workspace
@@ -89,15 +145,14 @@ def no_warehouse(session):
     raise Unknown("it was taken")
 
 
-@fact("8b", "the answer for a statement that is not known", "unknown_statement_status", 1, 0)
+@fact("8b", "the answer for a statement that is not known", "unknown_statement_status", 0, 0)
 def no_statement(session):
-    # In the shape of an id; an expired one may be told otherwise, so one is kept for --ask.
-    session.seen["kept"] = session.good("SELECT 1 AS one").id
+    # In the shape of an id; one that was known may be told otherwise (8h).
     unknown = "01f0" + str(uuid.uuid4())[4:]
     try:
         told = session.workspace.poll(unknown)
     except Refused as refused:
-        return f"{refused} (an expired one: --ask {session.seen['kept']} in more than an hour)", str(refused.status)
+        return str(refused), str(refused.status)
     return f"HTTP 200 {told.state}", "200"
 
 
@@ -161,6 +216,26 @@ def closed(session):
     return told.state, "true" if told.state == "CLOSED" else "false"
 
 
+@fact("8h", "is a statement forgotten once its result is gone?", "forgets_statements", 1, 2)
+def forgotten(session):
+    kept = session.good("SELECT 4 AS four").id
+    raise Unknown(f"results live for an hour: in more than one, --ask {kept}")
+
+
+def long_after(workspace, statement):
+    """What is told of a statement whose result should be gone, and the switches that follow."""
+    try:
+        told = workspace.poll(statement)
+    except Refused as refused:
+        # Another refusal is about who asks, or when.
+        is_unknown = refused.status in (400, 404, 410)
+        found = {"forgets_statements": "true", "unknown_statement_status": str(refused.status)} if is_unknown else {}
+        return str(refused), found
+    if told.state == "CLOSED" and not told.has_result:
+        return "HTTP 200 CLOSED", {"forgets_statements": "false"}
+    return f"HTTP 200 {told.word()}: ask again when its result is gone", {}
+
+
 @fact("9", "what is the literal 'it''s'?", "adjacent_literals", 1, 2)
 def literal(session):
     value = session.value("SELECT 'it''s' AS text")
@@ -177,6 +252,24 @@ def primary_key(session):
     without_key = session.workspace.run(relax)
     words = [f"{what}: {told.word()}" for what, told in (("with the key", with_key), ("DROP", dropped), ("then", without_key))]
     return "; ".join(words), None
+
+
+@fact("G", "is INSERT … BY NAME REPLACE WHERE taken?", None, 6, 25)
+def replace_by_name(session):
+    def replaced(by_name, columns):
+        table = session.table("id BIGINT, v BIGINT")
+        session.good(f"INSERT INTO {table} SELECT id, 0L FROM range(0, 10)")
+        where = "id > CAST('3' AS BIGINT) AND id <= CAST('7' AS BIGINT)"
+        told = session.workspace.run(f"INSERT INTO {table} {by_name} REPLACE WHERE {where} SELECT {columns}")
+        if not told.is_good:
+            return f"no: {told.word()}"
+        # Four of ten rows make way for one.
+        is_right = session.value(f"SELECT count(*) = 7 AND count_if(id = 5 AND v = 1) = 1 AS ok FROM {table}") == "true"
+        return "yes" if is_right else "NOT RIGHT: it was taken, and other rows are there than should be"
+
+    # In another order than the table's.
+    seen = replaced("BY NAME", "1L AS v, 5L AS id")
+    return seen if seen == "yes" else f"{seen}; without BY NAME {replaced('', '5L AS id, 1L AS v')}", None
 
 
 @fact("10a", "the warehouse: size, kind, auto-stop", None, 0, 0)

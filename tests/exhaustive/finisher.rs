@@ -125,7 +125,7 @@ impl World {
         match statement.state {
             State::Flying | State::Running { .. } => None,
             State::Ok => Some(ReplySeen::Done(outcome(statement.rows))),
-            State::Failed if self.is_without_staging(statement) => Some(ReplySeen::StagingGone),
+            State::Failed if self.is_without_staging(statement) => Some(ReplySeen::StartOver),
             State::Failed => Some(ReplySeen::SendAgain),
         }
     }
@@ -235,8 +235,10 @@ pub(crate) fn ready() -> FinishCall {
 }
 
 fn pending(seen: &Document, step: Step) -> Pending {
+    let sent = seen.steps.iter().find(|r| r.step == step);
     Pending {
         step,
         staging: seen.staging.map(|s| s.to_string()),
+        sends: sent.map_or(0, |r| r.sends),
     }
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Starts and stops private servers on free ports of 127.0.0.1, each by its pid, its data below one folder.
 #
-#   servers.sh start --dir DIR [--version MAJOR] pg|azurite|s3|moto|s3proxy|toxiproxy|spark|python...
+#   servers.sh start --dir DIR [--version MAJOR] pg|azurite|azurite_oauth|s3|moto|s3proxy|toxiproxy|spark|python...
 #   servers.sh stop  --dir DIR
 #
 # `start` prints one `export LAKEWARD_TEST_…=…` a line. It installs what is missing. with-servers.sh sources this
@@ -120,23 +120,38 @@ start_pg() {
   publish POSTGRES_VERSION "$("$bin/postgres" --version | sed -nE 's/.* ([0-9]+)\..*/\1/p')"
 }
 
-start_azurite() {
+azurite() {   # NAME [OPTION...]: its ports are left in $port and $queue
   "$setup/install.sh" azurite
-  local tool=$TOOLS/azurite-$AZURITE_VERSION queue table attempt
+  local tool=$TOOLS/azurite-$AZURITE_VERSION name=$1 table attempt
+  shift
   for attempt in 1 2 3; do
     queue=$(free_port) table=$(free_port)
     port=$(free_port)
-    launch azurite TERM "$tool/node" --require "$setup/azurite_uncollected.cjs" \
+    launch "$name" TERM "$tool/node" --require "$setup/azurite_uncollected.cjs" \
       "$tool/node_modules/azurite/dist/src/azurite.js" --silent --disableTelemetry \
       --skipApiVersionCheck --inMemoryPersistence --blobHost 127.0.0.1 --queueHost 127.0.0.1 --tableHost 127.0.0.1 \
-      --blobPort "$port" --queuePort "$queue" --tablePort "$table"
-    if await azurite "$port" && await azurite "$queue"; then break; fi
-    [ "$attempt" -lt 3 ] || die "azurite does not start; its log: $dir/azurite.log"
+      --blobPort "$port" --queuePort "$queue" --tablePort "$table" "$@"
+    if await "$name" "$port" && await "$name" "$queue"; then return; fi
   done
+  die "azurite does not start; its log: $dir/$name.log"
+}
+
+start_azurite() {
+  local queue
+  azurite azurite
   python3 "$setup/azurite_container.py" "http://127.0.0.1:$port" lakeward
   publish AZURITE_URL "http://127.0.0.1:$port"
   publish AZURITE_QUEUE_URL "http://127.0.0.1:$queue"
   publish AZURITE_CONTAINER lakeward
+}
+
+start_azurite_oauth() {   # the same for whoever shows a token of Entra; its certificate is that of a CA of its own
+  local queue home=$dir/azurite_oauth
+  mkdir -p "$home" && certificates "$home"
+  azurite azurite_oauth --oauth basic --cert "$home/server.pem" --key "$home/server.key"
+  SSL_CERT_FILE=$home/ca.pem python3 "$setup/azurite_container.py" "https://127.0.0.1:$port" lakeward
+  publish AZURITE_OAUTH_URL "https://127.0.0.1:$port"
+  publish AZURITE_OAUTH_CA "$home/ca.pem"
 }
 
 start_s3() {
@@ -202,7 +217,7 @@ start_python() {   # no server: the interpreter that has the independent readers
 start_servers() {
   local thing
   for thing in "$@"; do
-    declare -F "start_$thing" >/dev/null || die "unknown server '$thing': pg azurite s3 moto s3proxy toxiproxy spark python"
+    declare -F "start_$thing" >/dev/null || die "unknown server '$thing': pg azurite azurite_oauth s3 moto s3proxy toxiproxy spark python"
     "start_$thing"
   done
 }

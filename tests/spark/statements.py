@@ -155,8 +155,15 @@ class Statements:
         running = m["tag"] in self.running
         if running:
             self.open_gate({"tag": m["tag"], "verdict": "cancel"})
-            self.spark.sparkContext.cancelJobsWithTag(m["tag"])
+            threading.Thread(target=self.cancel_jobs, args=(m["tag"],), daemon=True).start()
         return {"was_running": running}
+
+    def cancel_jobs(self, tag):
+        """Spark cancels the jobs that it has, and a statement that is still planned has none yet. What has committed is left
+        alone: its last jobs are no part of it any more."""
+        while tag in self.running and not os.path.exists(f"{self.root}/gates/{tag}.commits"):
+            self.spark.sparkContext.cancelJobsWithTag(tag)
+            time.sleep(0.05)
 
     def describe(self, m):
         """{tenant, catalogs, table: [catalog, schema, name], detail} -> {columns}, and with detail {properties, comment, location, version}"""

@@ -137,9 +137,7 @@ fn files_below(folder: &Path) -> Vec<PathBuf> {
 async fn read_back(project: &Project, table: &str, readers: &[&str]) -> BTreeMap<String, Value> {
     let python = std::env::var("LAKEWARD_TEST_PYTHON").expect("LAKEWARD_TEST_PYTHON is set: run this by make test");
     let mut command = Command::new(python);
-    command
-        .arg(crate::READ_BACK)
-        .arg("--rows");
+    command.arg(crate::READ_BACK).arg("--rows");
     for reader in readers {
         command.args(["--reader", reader]);
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use lakeward::config::{self, Connection, Destination};
 use lakeward::error::{Error, Result, Retry};
-use lakeward::load::databricks::{Databricks, HostIdentity, Pauses, Surroundings};
+use lakeward::load::databricks::{Databricks, HostIdentity, Notice, Pauses, Surroundings};
 use lakeward::model::ids::Ids;
 use lakeward::model::job::JobName;
 use lakeward::model::message::{Delivery, Message, Origin, Outgoing};
@@ -29,6 +29,10 @@ use crate::project::Project;
 const MESSAGES_MAX: usize = 1000;
 /// Delays are not waited for longer: they are economy.
 const DELAY_MAX: Duration = Duration::from_millis(200);
+/// Between two calls that ask after the same statement.
+const CALL_PAUSE: Duration = Duration::from_millis(20);
+/// A load that nothing has cut off by now is cut off by nothing.
+const CUT_OFF_MAX: Duration = Duration::from_mins(2);
 
 /// A host that handles one message at a time, when it is told to.
 #[derive(Debug)]
@@ -56,6 +60,7 @@ impl InProcess {
             identity: HostIdentity::default(),
             ids: Ids::random(),
             pauses,
+            notice: Notice::silent(),
         };
         let opened = async || store::open(&config.staging, &secrets).await.expect("the staging place");
         let loader = Databricks::new(databricks, &config.staging, opened().await, surroundings);
@@ -144,6 +149,20 @@ impl InProcess {
     /// Handles a message whose call ends in an error that may be tried again, as a lost answer does.
     pub async fn cut_off(&self, message: Message) -> Error {
         self.handle(message).await.expect_err("the answer was lost")
+    }
+
+    /// Handles a message again and again, until one of its calls ends so.
+    pub async fn until_cut_off(&self, message: Message) -> Error {
+        let calls = async {
+            loop {
+                if let Err(error) = self.handle(message.clone()).await {
+                    return error;
+                }
+                tokio::time::sleep(CALL_PAUSE).await;
+            }
+        };
+        let cut_off = tokio::time::timeout(CUT_OFF_MAX, calls).await;
+        cut_off.expect("a fault that was put in should have cut a call off")
     }
 }
 

@@ -10,7 +10,7 @@ use lakeward::config::{self, CatalogTable, Config, Connection, Destination, Stor
 use lakeward::error::{Error, ErrorKind, Result};
 use lakeward::load::Loader;
 #[cfg(feature = "databricks")]
-use lakeward::load::databricks::{Databricks, HostIdentity, Pauses, Surroundings};
+use lakeward::load::databricks::{Databricks, HostIdentity, Notice, Pauses, Surroundings};
 #[cfg(feature = "delta")]
 use lakeward::load::delta::Delta;
 #[cfg(feature = "files")]
@@ -131,6 +131,8 @@ pub async fn loader(config: &Config, secrets: &Providers) -> Result<Arc<dyn Load
                 identity: HostIdentity::from_variables(|name| std::env::var(name).ok()),
                 ids: Ids::random(),
                 pauses: Pauses::default(),
+                // Every command has these lines, above its bars and as JSON alike; what is less than a warning is not shown.
+                notice: Notice::to(|text| tracing::warn!("{text}")),
             };
             let opened = staging(config, secrets).await?;
             Arc::new(Databricks::new(databricks, &config.staging, opened, surroundings)?)

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::file::{DatabricksAuthFile, DatabricksFile, StagingFile};
 use super::problem::Findings;
 use super::section::Section;
-use super::value;
+use super::{EntraIdentity, places, value};
 use crate::secrets::SecretText;
 
 /// Before a warehouse's id in its HTTP path.
@@ -67,22 +67,8 @@ pub enum DatabricksAuth {
         /// Its secret.
         client_secret: SecretText,
     },
-    /// Client credentials of an Entra application.
-    AzureServicePrincipal {
-        /// Directory.
-        tenant: String,
-        /// Application.
-        client_id: String,
-        /// Its secret.
-        client_secret: SecretText,
-        /// `https://login.microsoftonline.com` unless said.
-        authority: Option<String>,
-    },
-    /// The identity of the host.
-    AzureManagedIdentity {
-        /// Of a user-assigned identity.
-        client_id: Option<String>,
-    },
+    /// Whom Entra knows.
+    Entra(EntraIdentity),
     /// The role of an AWS host, proved by STS and exchanged.
     AwsRole {
         /// Application id of the service principal.
@@ -107,10 +93,13 @@ impl DatabricksAuth {
         let key = |key: &str| format!("destination.auth.{key}");
         match self {
             Self::Token(token) | Self::Oidc { token, .. } => vec![(key("token"), token)],
-            Self::OauthM2m { client_secret, .. } | Self::AzureServicePrincipal { client_secret, .. } => {
-                vec![(key("client_secret"), client_secret)]
-            }
-            Self::AzureManagedIdentity { .. } | Self::AwsRole { .. } => vec![],
+            Self::OauthM2m { client_secret, .. } => vec![(key("client_secret"), client_secret)],
+            Self::Entra(identity) => identity
+                .secret()
+                .map(|text| (key("client_secret"), text))
+                .into_iter()
+                .collect(),
+            Self::AwsRole { .. } => vec![],
         }
     }
 }
@@ -153,6 +142,9 @@ pub(super) fn destination(
             "this is no price",
             "write what an hour of the warehouse costs, such as 5.6",
         );
+    }
+    if let DatabricksAuthFile::AzureServicePrincipal { authority, .. } = &file.auth {
+        places::check_authority(authority.as_deref(), file.allow_http, section, findings);
     }
     let host = host(&file, section, findings);
     let warehouse = warehouse(&file, section, findings);
@@ -243,13 +235,16 @@ fn auth(file: DatabricksAuthFile) -> DatabricksAuth {
             client_id,
             client_secret,
             authority,
-        } => DatabricksAuth::AzureServicePrincipal {
+        } => DatabricksAuth::Entra(EntraIdentity::ServicePrincipal {
             tenant,
             client_id,
             client_secret: SecretText(client_secret),
             authority,
-        },
-        DatabricksAuthFile::AzureManagedIdentity { client_id } => DatabricksAuth::AzureManagedIdentity { client_id },
+        }),
+        DatabricksAuthFile::AzureManagedIdentity { client_id } => {
+            DatabricksAuth::Entra(EntraIdentity::ManagedIdentity { client_id })
+        }
+        DatabricksAuthFile::AzureAmbient {} => DatabricksAuth::Entra(EntraIdentity::Ambient),
         DatabricksAuthFile::AwsRole {
             client_id,
             audience,
@@ -344,6 +339,14 @@ mod tests {
     }
 
     #[test]
+    fn no_secret_goes_to_an_authority_that_is_not_encrypted() {
+        let auth = "auth = { type = 'azure_service_principal', tenant = 't', client_id = 'c', client_secret = '${env:S}', \
+                    authority = 'http://h' }";
+        let destination = format!("host = 'h'\nwarehouse = 'x'\n{auth}");
+        refused(&destination, STAGING, "the authority is not encrypted");
+    }
+
+    #[test]
     fn a_workspace_is_read_and_targets_are_named_in_full() {
         let more = "staging_schema = 'tmp'\nprice_per_hour = 5\nload_window = '15m'\n[destination.table_tags]\nowner = 'sales'\n";
         let config = file(&workspace(more), STAGING).unwrap();
@@ -354,7 +357,7 @@ mod tests {
         assert_eq!(databricks.warehouse, "abc123");
         assert_eq!(
             databricks.auth,
-            DatabricksAuth::AzureManagedIdentity { client_id: None }
+            DatabricksAuth::Entra(EntraIdentity::ManagedIdentity { client_id: None })
         );
         assert_eq!(databricks.table_tags["owner"], "sales");
         assert_eq!(config.jobs[0].target.to_string(), "main.raw.orders");

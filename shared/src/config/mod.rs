@@ -230,20 +230,8 @@ pub enum StoreAuth {
     AccountKey(SecretText),
     /// Azure: a shared access signature.
     Sas(SecretText),
-    /// Azure: an application of Entra.
-    ServicePrincipal {
-        /// Directory.
-        tenant: String,
-        /// Application.
-        client_id: String,
-        /// Its secret.
-        client_secret: SecretText,
-    },
-    /// Azure: the identity of the host; with a client id if it has several.
-    ManagedIdentity {
-        /// Of a user-assigned identity.
-        client_id: Option<String>,
-    },
+    /// Azure: whom Entra knows.
+    Entra(EntraIdentity),
     /// S3: a key pair.
     AccessKey {
         /// Key id.
@@ -255,14 +243,52 @@ pub enum StoreAuth {
     },
 }
 
+/// Whom Microsoft Entra gives access tokens, for a storage and for a workspace alike.
+#[derive(Debug, Clone, PartialEq)]
+pub enum EntraIdentity {
+    /// What the platform offers: an application in the environment, a workload's federated token, the identity of the
+    /// host, or who is signed in by the tool `az`.
+    Ambient,
+    /// An application.
+    ServicePrincipal {
+        /// Directory.
+        tenant: String,
+        /// Application.
+        client_id: String,
+        /// Its secret.
+        client_secret: SecretText,
+        /// `https://login.microsoftonline.com` unless said.
+        authority: Option<String>,
+    },
+    /// The identity of the host; with a client id if it has several.
+    ManagedIdentity {
+        /// Of a user-assigned identity.
+        client_id: Option<String>,
+    },
+}
+
+impl EntraIdentity {
+    /// The text that may hold references.
+    fn secret(&self) -> Option<&SecretText> {
+        match self {
+            Self::ServicePrincipal { client_secret, .. } => Some(client_secret),
+            Self::Ambient | Self::ManagedIdentity { .. } => None,
+        }
+    }
+}
+
 impl StoreAuth {
     fn secrets(&self, section: &str) -> Vec<(String, &SecretText)> {
         let key = |key: &str| format!("{section}.auth.{key}");
         match self {
-            Self::Ambient | Self::ManagedIdentity { .. } => vec![],
+            Self::Ambient => vec![],
             Self::AccountKey(text) => vec![(key("key"), text)],
             Self::Sas(text) => vec![(key("token"), text)],
-            Self::ServicePrincipal { client_secret, .. } => vec![(key("client_secret"), client_secret)],
+            Self::Entra(identity) => identity
+                .secret()
+                .map(|text| (key("client_secret"), text))
+                .into_iter()
+                .collect(),
             Self::AccessKey { id, secret, token } => {
                 let token = token.iter().map(|token| (key("token"), token));
                 [(key("id"), id), (key("secret"), secret)]

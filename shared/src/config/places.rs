@@ -8,7 +8,7 @@ use super::databricks::{self, CopyAccess};
 use super::file::{AuthFile, DestinationFile, PlaceFile, StagingFile};
 use super::problem::Findings;
 use super::section::Section;
-use super::{DEFAULT_LAYOUT, Destination, StoreAuth, StoreConfig};
+use super::{DEFAULT_LAYOUT, Destination, EntraIdentity, StoreAuth, StoreConfig};
 use crate::secrets::SecretText;
 
 /// The state of a destination lives beside it under this ending, so that two configurations with two destinations in
@@ -166,12 +166,14 @@ fn auth(file: AuthFile) -> StoreAuth {
             tenant,
             client_id,
             client_secret,
-        } => StoreAuth::ServicePrincipal {
+            authority,
+        } => StoreAuth::Entra(EntraIdentity::ServicePrincipal {
             tenant,
             client_id,
             client_secret: SecretText(client_secret),
-        },
-        AuthFile::ManagedIdentity { client_id } => StoreAuth::ManagedIdentity { client_id },
+            authority,
+        }),
+        AuthFile::ManagedIdentity { client_id } => StoreAuth::Entra(EntraIdentity::ManagedIdentity { client_id }),
         AuthFile::AccessKey { id, secret, token } => StoreAuth::AccessKey {
             id: SecretText(id),
             secret: SecretText(secret),
@@ -248,6 +250,9 @@ fn check_access(place: &PlaceFile, is_azure: bool, is_s3: bool, section: &Sectio
         }
         Some(_) => {}
     }
+    if let Some(AuthFile::ServicePrincipal { authority, .. }) = &place.auth {
+        check_authority(authority.as_deref(), place.allow_http, section, findings);
+    }
     let is_plain = place.endpoint.as_ref().is_some_and(|e| e.starts_with("http://"));
     if is_plain && place.allow_http != Some(true) {
         findings.error(
@@ -255,6 +260,31 @@ fn check_access(place: &PlaceFile, is_azure: bool, is_s3: bool, section: &Sectio
             "the endpoint is not encrypted",
             "add allow_http = true if it is an emulator",
         );
+    }
+}
+
+/// A secret goes there.
+pub(super) fn check_authority(
+    authority: Option<&str>,
+    allow_http: Option<bool>,
+    section: &Section<'_>,
+    findings: &mut Findings<'_>,
+) {
+    let Some(authority) = authority else { return };
+    let at = || section.at("auth");
+    match authority.split_once("://") {
+        Some(("https", host)) if !host.is_empty() => {}
+        Some(("http", _)) if allow_http == Some(true) => {}
+        Some(("http", _)) => findings.error(
+            at(),
+            "the authority is not encrypted",
+            "write https://…, or add allow_http = true if it is an emulator",
+        ),
+        _ => findings.error(
+            at(),
+            "the authority is no address",
+            "write it in full, such as https://login.microsoftonline.us",
+        ),
     }
 }
 

@@ -175,7 +175,10 @@ fn stores_are_taken_with_their_ways_in() {
     );
     assert!(matches!(s3.auth, StoreAuth::AccessKey { token: None, .. }));
     let azure = store("url = 'abfss://c@a.dfs.core.windows.net/lake'\nauth = { type = 'managed_identity' }");
-    assert_eq!(azure.auth, StoreAuth::ManagedIdentity { client_id: None });
+    assert_eq!(
+        azure.auth,
+        StoreAuth::Entra(EntraIdentity::ManagedIdentity { client_id: None })
+    );
     let azurite = store(
         "url = 'az://c/lake'\naccount = 'devstoreaccount1'\nendpoint = 'http://127.0.0.1:10000/devstoreaccount1'\nallow_http = true\nauth = { type = 'account_key', key = '${env:K}' }",
     );

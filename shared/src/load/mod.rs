@@ -88,7 +88,8 @@ pub trait Loader: Send + Sync + fmt::Debug {
     /// `None` without a target, or where the destination counts no commits (and takes no `delete_sync`).
     async fn version(&self, target: &TableName) -> Result<Option<u64>>;
 
-    /// Creates or alters the target as the plan says and puts down which life feeds it (rule 1).
+    /// Creates or alters the target as the plan says and puts down which life feeds it (rule 1). Where the plan's kind
+    /// `replaces_others`, it takes the names of all other jobs out (rule 13).
     async fn prepare(&self, work: &Work<'_>) -> Result<()>;
 
     /// Does one step. Called only with a counted intent in `run.json`; `work.staging` is the name that intent holds.
@@ -96,6 +97,12 @@ pub trait Loader: Send + Sync + fmt::Debug {
 
     /// Asks after a statement whose id is known.
     async fn observe(&self, work: &Work<'_>, step: Step, statement: &str) -> Result<Reply>;
+
+    /// Asks that a statement of a run which is given up ends: what it goes on doing is paid for and comes to nothing. It may
+    /// go on all the same; nobody waits for it, and nothing rests on it (rule 14).
+    async fn cancel(&self, work: &Work<'_>, step: Step, statement: &str) {
+        let _ = (work, step, statement);
+    }
 
     /// Takes the run's sources away and fences its target: no write of the run takes effect any more (rules 10, 11).
     async fn shut_out(&self, work: &Work<'_>) -> Result<()>;
@@ -171,21 +178,61 @@ fn target_forgot_us(work: &Work<'_>, property: &str) -> Error {
         ErrorKind::Access,
         format!(
             "cannot load into table {target}: it does not say any more that job {job} fills it, so it was replaced or \
-             altered: restore it, or, if it still holds all that was loaded, set its property {property} to {life}, or \
-             load everything again (`lakeward abandon {job}`, then `lakeward reload {job} --full`)"
+             altered, or another job took it over: restore it, or, if it still holds all that was loaded, set its property \
+             {property} to {life}, or load everything again (`lakeward abandon {job}`, then `lakeward reload {job} \
+             --full`; where another job loads here, into a target of its own)"
+        ),
+    )
+}
+
+/// Jobs of other configurations put themselves down in the target as well, and so did those that are no more: who of them
+/// still is there, only the user knows. A run that replaces all rows asks each time: one may have come since the last.
+pub fn refuse_rows_of_others(work: &Work<'_>, fed_by: &BTreeMap<JobName, Life>) -> Result<()> {
+    let plan = work.plan;
+    let others: Vec<&JobName> = fed_by.keys().filter(|job| **job != work.run.job).collect();
+    if plan.mode != WriteMode::Replace || plan.kind.replaces_others() || others.is_empty() {
+        return Ok(());
+    }
+    Err(would_replace_rows_of(&work.run.job, &plan.target, &others, true))
+}
+
+/// The refusal of a target that other jobs load into as well; `may_go`: the user can say that those are no more.
+pub(crate) fn would_replace_rows_of(job: &JobName, target: &TableName, others: &[&JobName], may_go: bool) -> Error {
+    let (load, gone) = match others {
+        [_] => ("loads", "is no more and its"),
+        _ => ("load", "are no more and their"),
+    };
+    let others: Vec<&str> = others.iter().map(|other| other.as_str()).collect();
+    let others = others.join(", ");
+    // All of them: whoever says so says it of each.
+    let way_past = match may_go {
+        true => format!("; if {others} {gone} rows may go, `lakeward reload {job} --full --take-over`"),
+        false => String::new(),
+    };
+    Error::new(
+        ErrorKind::Unsupported,
+        format!(
+            "cannot load job {job}: it would replace rows of target {target}, which {others} also {load}: give the jobs targets of \
+             their own{way_past}"
         ),
     )
 }
 
 /// The refusal of a target in which scd2 keeps several rows of a key: whoever takes a key for one row would change or
 /// delete all of them.
-fn holds_history(plan: &RunPlan) -> Error {
-    let (target, mode) = (&plan.target, plan.job_mode().as_str());
+fn holds_history(work: &Work<'_>) -> Error {
+    let (target, job, mode) = (&work.plan.target, &work.run.job, work.plan.job_mode());
+    let way_past = match mode {
+        // It reads keys alone, with which no table can be filled again.
+        WriteMode::DeleteSync => String::new(),
+        _ => format!(", or, if the history may go, drop the table and `lakeward reload {job} --full`"),
+    };
+    let mode = mode.as_str();
     Error::new(
         ErrorKind::Config,
         format!(
             "cannot {mode} into table {target}: it keeps history (write = \"scd2\"), of which {mode} would change or delete \
-             rows: load into another target, or, if the history may go, drop the table and `lakeward reload` the job --full"
+             rows: give job {job} another target{way_past}"
         ),
     )
 }
@@ -220,8 +267,9 @@ pub enum Reply {
     /// It ended, or never began: no send of it is under way, and it may be sent again. What nobody knows the fate of is
     /// an error that may be tried again.
     SendAgain(String),
-    /// It did nothing, because the run's staging table is not there: that has to be made again first.
-    StagingGone(String),
+    /// The run's staging table is not there, or nobody knows its set operation any more: what may be under way has to be
+    /// shut out, and the staging table to be made again.
+    StartOver(String),
 }
 
 /// What a user must say before a column of the target becomes wider in place.

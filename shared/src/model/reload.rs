@@ -22,6 +22,11 @@ impl RunKind {
             Self::Reload(reload) => Some(reload),
         }
     }
+
+    /// Whether rows of other jobs go as well. See [`Reload::replaces_others`].
+    pub fn replaces_others(&self) -> bool {
+        matches!(self, Self::Reload(reload) if reload.replaces_others())
+    }
 }
 
 /// A reload that a user asked for; done once per request id.
@@ -34,6 +39,19 @@ pub struct Reload {
     /// What becomes of rows that other jobs brought into the target.
     #[serde(default)]
     pub others: OtherRows,
+}
+
+impl Reload {
+    /// Whether everything is read, and the target replaced by it.
+    pub fn is_full(&self) -> bool {
+        self.what == ReloadRange::Full
+    }
+
+    /// Whether the user said that the other jobs which the target names feed it no more: their rows go, and their names
+    /// with them.
+    pub fn replaces_others(&self) -> bool {
+        self.is_full() && self.others == OtherRows::Replace
+    }
 }
 
 /// What a full reload does where the target names other jobs that feed it.

@@ -84,7 +84,7 @@ pub enum EventKind {
         step: Step,
         /// What it did.
         outcome: Outcome,
-        /// From this call's send to its answer.
+        /// From its send, in whichever call, to the answer that says so.
         duration_ms: u64,
     },
     /// The run's rows are in the target.

@@ -7,7 +7,7 @@ use crate::load::Work;
 use crate::model::effort::Effort;
 use crate::model::job::WriteMode;
 use crate::model::message::{Message, Outgoing};
-use crate::model::run::{LoadStatus, Outcome, RunDocument, RunKind};
+use crate::model::run::{LoadStatus, Outcome, RunDocument, RunKind, StepRecord};
 use crate::model::watermark::RunId;
 use crate::report::EventKind;
 use crate::state::{JobState, LastRun, Versioned, Written};
@@ -43,6 +43,7 @@ pub(super) async fn abandon(id: &RunId, reason: &str, services: &Services) -> Re
             AbandonAction::Stop(_) => return Ok(vec![]),
             AbandonAction::HandToFinish => return Ok(vec![Message::Finish { run: id.clone() }.into()]),
             AbandonAction::ShutOut => {
+                cancel(&work, &run.value.load.steps, services).await;
                 services.loader.shut_out(&work).await.map_err(doing)?;
                 call.is_shut_out = true;
             }
@@ -63,6 +64,15 @@ pub(super) async fn abandon(id: &RunId, reason: &str, services: &Services) -> Re
         ErrorKind::Conflict,
         format!("cannot abandon run {id}: others keep changing its documents"),
     ))
+}
+
+/// What is known to be under way would go on being paid for, and come to nothing.
+async fn cancel(work: &Work<'_>, steps: &[StepRecord], services: &Services) {
+    for record in steps.iter().filter(|r| r.outcome.is_none()) {
+        if let Some(statement) = &record.statement {
+            services.loader.cancel(work, record.step, statement).await;
+        }
+    }
 }
 
 /// What shutting out and retracting took, where it took statements.

@@ -2,8 +2,9 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::load::window::TargetWindow;
-use crate::model::job::{ConsistencyWish, Contract, Job, WriteMode};
-use crate::model::run::{Claim, LoadRecord, LoadStatus, OtherRows, Reload, ReloadRange, RunDocument, RunKind, RunPlan};
+use crate::load::would_replace_rows_of;
+use crate::model::job::{ConsistencyWish, Contract, Job, JobName, WriteMode};
+use crate::model::run::{Claim, LoadRecord, LoadStatus, Reload, ReloadRange, RunDocument, RunKind, RunPlan};
 use crate::model::watermark::RunNumber;
 use crate::source::{PlanRequest, SourcePlan};
 use crate::state::JobState;
@@ -21,7 +22,7 @@ pub(super) struct Draft {
 
 /// Asks the source what the next run would read, and applies the schema contract.
 pub(super) async fn draft(job: &Job, reload: Option<&Reload>, state: &JobState, services: &Services) -> Result<Draft> {
-    let is_full = reload.is_some_and(|r| r.what == ReloadRange::Full);
+    let is_full = reload.is_some_and(Reload::is_full);
     let doing = |e: Error| e.while_doing(format!("cannot plan job {}", job.name));
     services.loader.takes(mode(job, reload)).map_err(doing)?;
     refuse_nonsense(job, reload, state)?;
@@ -87,13 +88,15 @@ pub(super) async fn draft(job: &Job, reload: Option<&Reload>, state: &JobState, 
 
 /// Refuses what would lose or double rows in the target; else says what the run may do to it.
 async fn claim(job: &Job, reload: Option<&Reload>, state: &JobState, services: &Services) -> Result<Claim> {
-    let is_full = reload.is_some_and(|r| r.what == ReloadRange::Full);
+    let is_full = reload.is_some_and(Reload::is_full);
     let is_range = mode(job, reload) == WriteMode::ReplaceRange;
     if is_full || is_range {
         refuse_shared_target(job, services)?;
     }
-    let replaces = is_full || (mode(job, reload) == WriteMode::Replace && !state.has_loaded && !state.takes_over);
-    let is_agreed = is_full && reload.is_some_and(|r| r.others == OtherRows::Replace);
+    // Before anything is read. The loader looks again before each load (`load::refuse_rows_of_others`), when a warehouse is
+    // awake anyway. What a user took over (`takes_over`) is the former life of this job, not what others brought.
+    let replaces = is_full || (mode(job, reload) == WriteMode::Replace && !state.has_loaded);
+    let is_agreed = reload.is_some_and(Reload::replaces_others);
     if is_range || (replaces && !is_agreed) {
         refuse_rows_of_others(job, reload, services).await?;
     }
@@ -116,7 +119,7 @@ async fn compose(
     planned: SourcePlan,
     services: &Services,
 ) -> Result<RunPlan> {
-    let is_full = reload.is_some_and(|r| r.what == ReloadRange::Full);
+    let is_full = reload.is_some_and(Reload::is_full);
     let claim = claim(job, reload, state, services).await?;
     let agreed = agree(
         job,
@@ -209,11 +212,11 @@ fn refuse_shared_target(job: &Job, services: &Services) -> Result<()> {
         .jobs
         .iter()
         .filter(|j| j.name != job.name && folded(j) == folded(job));
-    let others: Vec<&str> = others.map(|j| j.name.as_str()).collect();
+    let others: Vec<&JobName> = others.map(|j| &j.name).collect();
     if others.is_empty() {
         return Ok(());
     }
-    Err(would_replace_rows_of(job, &others.join(", "), ""))
+    Err(would_replace_rows_of(&job.name, &job.target, &others, false))
 }
 
 /// Jobs of other configurations put themselves down in the target, and so did those that are no more: who of them still
@@ -221,27 +224,13 @@ fn refuse_shared_target(job: &Job, services: &Services) -> Result<()> {
 async fn refuse_rows_of_others(job: &Job, reload: Option<&Reload>, services: &Services) -> Result<()> {
     let target = services.loader.describe(&job.target).await?;
     let feeders = target.map(|t| t.fed_by).unwrap_or_default();
-    let Some(other) = feeders.keys().find(|feeder| **feeder != job.name) else {
+    let others = feeders.keys().filter(|feeder| **feeder != job.name);
+    let others: Vec<&JobName> = others.collect();
+    if others.is_empty() {
         return Ok(());
-    };
-    let way_past = match mode(job, reload) {
-        WriteMode::Replace => format!(
-            "; if {other} is no more and its rows may go, `lakeward reload {} --full --take-over`",
-            job.name
-        ),
-        _ => String::new(),
-    };
-    Err(would_replace_rows_of(job, other.as_str(), &way_past))
-}
-
-fn would_replace_rows_of(job: &Job, others: &str, way_past: &str) -> Error {
-    Error::new(
-        ErrorKind::Unsupported,
-        format!(
-            "cannot load job {}: it would replace rows of target {}, which {others} also loads: give the jobs targets of their own{way_past}",
-            job.name, job.target
-        ),
-    )
+    }
+    let may_go = mode(job, reload) == WriteMode::Replace;
+    Err(would_replace_rows_of(&job.name, &job.target, &others, may_go))
 }
 
 /// A new life must not count, skip or delete what a former one loaded: refused before anything is read.

@@ -59,7 +59,7 @@ pub(super) async fn finish(id: &RunId, services: &Services) -> Result<Vec<Outgoi
         job,
         call: FinishCall::default(),
         lease: None,
-        has_started_over: false,
+        why: None,
         spent: Effort::default(),
         began: Instant::now(),
     };
@@ -76,8 +76,8 @@ struct Loading<'a> {
     job: Versioned<JobState>,
     call: FinishCall,
     lease: Option<Versioned<Lease>>,
-    /// Once a call: whose staging table goes again comes back after a pause.
-    has_started_over: bool,
+    /// Why a statement of this call ended without effect.
+    why: Option<String>,
     /// Of this call, as far as it is not in the run's document.
     spent: Effort,
     began: Instant,
@@ -115,10 +115,7 @@ impl Loading<'_> {
                     return Ok(vec![Message::Abandon { run: id, reason }.into()]);
                 }
                 FinishAction::Wait => return Ok(vec![self.later()]),
-                FinishAction::Retry(step) => {
-                    let text = format!("cannot load run {id}: step {step} ended without effect and is sent again");
-                    return Err(Error::new(ErrorKind::WarehouseBusy, text));
-                }
+                FinishAction::Retry(step) => return Err(self.sent_in_vain(step)),
                 FinishAction::CountsDiffer { staged, loaded } => {
                     let text = format!(
                         "cannot load run {id}: {staged} rows were staged and the target took {loaded}: it is given up and read again"
@@ -182,6 +179,22 @@ impl Loading<'_> {
         }
     }
 
+    /// A statement that was asked after may have been sent by another call: it took from its intent until now.
+    fn tell_done(&self, step: Step, reply: &Reply) {
+        let Reply::Done(outcome) = reply else {
+            return;
+        };
+        let record = self.run.value.load.steps.iter().find(|r| r.step == step);
+        let took = record
+            .and_then(|r| r.sent_at)
+            .map(|sent| self.services.clock.now() - sent);
+        self.tell(EventKind::StepDone {
+            step,
+            outcome: *outcome,
+            duration_ms: took.map_or(0, |took| u64::try_from(took.num_milliseconds()).unwrap_or_default()),
+        });
+    }
+
     fn tell(&self, kind: EventKind) {
         let id = &self.run.value.id;
         self.services.reporter.tell(&id.job, Some(id.run), kind);
@@ -196,18 +209,26 @@ impl Loading<'_> {
                 let plan = plan.as_ref().unwrap_or(&self.run.value.plan);
                 let prepared = loader.prepare(&Work { plan, ..self.work() }).await;
                 self.spend(began.elapsed());
-                prepared.map_err(cannot_be_prepared)?;
+                if let Err(error) = prepared {
+                    // Nothing is under way: the target's other runs need not wait until it runs out.
+                    if let Some(held) = self.lease.take().filter(|_| self.run.value.load.steps.is_empty()) {
+                        lease::give_back(self.services, held).await;
+                    }
+                    return Err(cannot_be_prepared(error));
+                }
                 self.call.is_prepared = true;
             }
             FinishAction::Intend(step) => self.intend(step).await?,
             FinishAction::Send(step) => self.send(step).await?,
             FinishAction::Poll(step, statement) => {
+                let asked = self.pending(step);
                 let reply = loader.observe(&self.work_on(step), step, &statement).await;
                 if !matches!(reply, Ok(Reply::Running(_))) {
                     self.spend_on(step);
                 }
                 let reply = self.answered(step, reply).await?;
-                self.heard(step, &reply);
+                self.tell_done(step, &reply);
+                self.heard(asked, &reply);
             }
             FinishAction::Settle(step) => self.settle(step).await?,
             FinishAction::StartOver => self.start_over().await?,

@@ -11,7 +11,7 @@ use crate::report::{EventKind, Planned};
 use crate::state::{JobState, Versioned, Written};
 
 use super::Services;
-use super::decide::{PlanAction, PlanFound, plan as decide};
+use super::decide::{PlanAction, PlanFound, next_reload, plan as decide};
 use super::draft::draft;
 use super::load_window;
 use super::staged::Staged;
@@ -33,9 +33,8 @@ pub(super) async fn plan(name: &JobName, asked: Asked<'_>, services: &Services) 
     let job = services.job(name)?;
     let state = job_state(job, asked, services).await?;
     // A full reload that was given up may have replaced the target: only another one makes it whole again.
-    let owed = state.value.reload_owed.clone();
     let asked = Asked {
-        reload: owed.as_ref().or(asked.reload),
+        reload: next_reload(asked.reload, state.value.reload_owed.as_ref()),
         ..asked
     };
     let run = services.state.run(&state.value.next_run()).await?;
@@ -164,16 +163,25 @@ async fn plan_next(
         Written::Lost(Some(found)) => found.value,
         Written::Lost(None) => return Err(changing(job)),
     };
-    if run.load.status == LoadStatus::Committed || run.plan.slices.is_empty() {
-        return Ok(vec![Message::Finish { run: run.id }.into()]);
+    sent_out(&run, services).await
+}
+
+/// What follows from a plan that was just saved: its slices, or its end where there is nothing to read.
+async fn sent_out(run: &RunDocument, services: &Services) -> Result<Vec<Outgoing>> {
+    if run.load.status == LoadStatus::Open && run.plan.slices.is_empty() {
+        // A full reload of nothing empties the target: the warehouse wakes for it.
+        return Ok(vec![load_window::finish(run, services).await?]);
     }
-    // A plan that was just saved has nothing sealed: no need to look.
+    if run.load.status == LoadStatus::Committed || run.plan.slices.is_empty() {
+        return Ok(vec![Message::Finish { run: run.id.clone() }.into()]);
+    }
+    // Nothing of it is sealed: no need to look.
     let staged = Staged {
         missing: run.plan.slices.iter().map(|s| s.id.clone()).collect(),
         ..Staged::default()
     };
-    report_planned(&run, &staged, services);
-    Ok(extracts(&run, &staged))
+    report_planned(run, &staged, services);
+    Ok(extracts(run, &staged))
 }
 
 fn extracts(run: &RunDocument, staged: &Staged) -> Vec<Outgoing> {
@@ -206,4 +214,29 @@ fn report_planned(run: &RunDocument, staged: &Staged, services: &Services) {
     services
         .reporter
         .tell(&run.id.job, Some(run.id.run), EventKind::Planned(Box::new(planned)));
+}
+
+#[cfg(test)]
+#[cfg(feature = "databricks")]
+mod tests {
+    use super::super::load_window::tests::{run_of_nothing, services};
+    use super::*;
+    use crate::model::job::WriteMode;
+
+    #[tokio::test]
+    async fn a_full_reload_of_nothing_waits_for_the_window_and_a_committed_run_for_nobody() {
+        let services = services();
+        for (status, minutes) in [
+            (LoadStatus::Open, 4),
+            (LoadStatus::Committed, 0),
+            (LoadStatus::Abandoned, 0),
+        ] {
+            let mut run = run_of_nothing(WriteMode::Replace);
+            run.load.status = status;
+            let sent = sent_out(&run, &services).await.unwrap();
+            assert_eq!(sent.len(), 1, "{status:?}");
+            assert_eq!(sent[0].message, Message::Finish { run: run.id }, "{status:?}");
+            assert_eq!(sent[0].delay, Duration::from_mins(minutes), "{status:?}");
+        }
+    }
 }

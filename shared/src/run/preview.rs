@@ -7,6 +7,7 @@ use crate::model::watermark::Life;
 use crate::state::JobState;
 
 use super::Services;
+use super::decide::next_reload;
 use super::draft::draft;
 
 /// What the next run would be, for `lakeward plan`. Nothing is saved.
@@ -35,7 +36,7 @@ pub async fn preview(name: &JobName, reload: Option<&Reload>, services: &Service
     }
     let new = || JobState::begin(name.clone(), Life("new".to_owned()), None);
     let state = read.map_or_else(new, |read| read.value);
-    let reload = reload.or(state.reload_owed.as_ref());
+    let reload = next_reload(reload, state.reload_owed.as_ref());
     let drafted = draft(job, reload, &state, services).await?;
     if let Some(document) = &drafted.document
         && let Ok(source) = services.source(&document.plan.read.connection)

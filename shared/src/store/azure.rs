@@ -4,12 +4,13 @@
 
 use std::sync::Arc;
 
-use object_store::azure::{AzureCredentialProvider, MicrosoftAzure, MicrosoftAzureBuilder, split_sas};
+use object_store::azure::{AzureConfigKey, AzureCredentialProvider, MicrosoftAzure, MicrosoftAzureBuilder, split_sas};
 
 use super::{OpenStore, authority_and_root, client_options, retry_config};
-use crate::config::{StoreAuth, StoreConfig};
+use crate::config::{EntraIdentity, StoreAuth, StoreConfig};
 use crate::error::{Error, ErrorKind, OrError, Result};
 use crate::secrets::{Providers, resolve};
+use crate::tokens::{Entra, STORAGE};
 
 /// Where in Azure a store is, and what its requests are signed with. Not `Debug`: a credential may print its key.
 pub struct AzurePlace {
@@ -83,12 +84,37 @@ async fn build(config: &StoreConfig, rest: &str, secrets: &Providers) -> Result<
     Ok((store, [container.to_owned(), account.to_owned()]))
 }
 
+/// A key or a signature of the environment is for the storage alone; everything else is Entra's.
+fn ambient(secrets: &Providers) -> MicrosoftAzureBuilder {
+    let environment = MicrosoftAzureBuilder::from_env();
+    let keys = [
+        AzureConfigKey::AccessKey,
+        AzureConfigKey::SasKey,
+        AzureConfigKey::Token,
+        AzureConfigKey::UseEmulator,
+        AzureConfigKey::SkipSignature,
+    ];
+    match keys.into_iter().any(|key| is_set(&environment, key)) {
+        true => environment,
+        false => environment.with_credentials(entra(&EntraIdentity::Ambient, secrets)),
+    }
+}
+
+/// Switches are always told.
+fn is_set(environment: &MicrosoftAzureBuilder, key: AzureConfigKey) -> bool {
+    environment
+        .get_config_value(&key)
+        .is_some_and(|value| !value.is_empty() && value != "false")
+}
+
+fn entra(identity: &EntraIdentity, secrets: &Providers) -> AzureCredentialProvider {
+    Arc::new(Entra::new(identity, STORAGE, secrets, ErrorKind::StorageBusy))
+}
+
 async fn with_auth(config: &StoreConfig, secrets: &Providers) -> Result<MicrosoftAzureBuilder> {
     let plain = MicrosoftAzureBuilder::new();
     Ok(match &config.auth {
-        // The platform's chain: AZURE_… variables, workload identity, then the managed identity. IDENTITY_ENDPOINT of
-        // Azure Functions reaches object_store only in this way.
-        StoreAuth::Ambient => MicrosoftAzureBuilder::from_env(),
+        StoreAuth::Ambient => ambient(secrets),
         StoreAuth::AccountKey(key) => plain
             .with_access_key(resolve(key, secrets).await?.reveal())
             .with_credential_type("access_key"),
@@ -106,20 +132,7 @@ async fn with_auth(config: &StoreConfig, secrets: &Providers) -> Result<Microsof
             })?;
             plain.with_sas_authorization(pairs).with_credential_type("sas_token")
         }
-        StoreAuth::ServicePrincipal {
-            tenant,
-            client_id,
-            client_secret,
-        } => plain
-            .with_client_secret_authorization(client_id, resolve(client_secret, secrets).await?.reveal(), tenant)
-            .with_credential_type("client_secret"),
-        StoreAuth::ManagedIdentity { client_id } => {
-            let builder = MicrosoftAzureBuilder::from_env().with_credential_type("managed_identity");
-            match client_id {
-                Some(client_id) => builder.with_client_id(client_id),
-                None => builder,
-            }
-        }
+        StoreAuth::Entra(identity) => plain.with_credentials(entra(identity, secrets)),
         StoreAuth::AccessKey { .. } => {
             return Err(Error::new(
                 ErrorKind::Config,

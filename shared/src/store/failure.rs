@@ -13,6 +13,10 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// Our error for a store's. `doing` reads "write part x"; the text becomes "cannot write part x in <store>: <remedy>".
 pub fn failure(error: StoreError, store: &(impl Display + ?Sized), doing: &str) -> Error {
+    let error = match ours(error) {
+        Ok(own) => return own.while_doing(format!("cannot {doing} in {store}")),
+        Err(error) => error,
+    };
     let (kind, remedy) = meaning(&error);
     Error::new(kind, format!("cannot {doing} in {store}: {remedy}")).because(error)
 }
@@ -24,6 +28,17 @@ pub fn or_store_error<T>(
     doing: impl FnOnce() -> String,
 ) -> Result<T> {
     result.map_err(|e| failure(e, store, &doing()))
+}
+
+/// What we told the store ourselves, because there was no token to ask with.
+fn ours(error: StoreError) -> Result<Error, StoreError> {
+    match error {
+        StoreError::Generic { store, source } => match source.downcast::<Error>() {
+            Ok(own) => Ok(*own),
+            Err(source) => Err(StoreError::Generic { store, source }),
+        },
+        other => Err(other),
+    }
 }
 
 fn meaning(error: &StoreError) -> (ErrorKind, &'static str) {
@@ -94,6 +109,25 @@ fn io_kind(error: &StoreError) -> Option<io::ErrorKind> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whoever_gets_no_token_is_told_why() {
+        let own = Error::new(
+            ErrorKind::Access,
+            "cannot get an access token of application x: look at tenant",
+        );
+        let error = StoreError::Generic {
+            store: "MicrosoftAzure",
+            source: Box::new(own),
+        };
+        let told = failure(error, "az://lake", "write part p");
+        assert_eq!(told.kind(), ErrorKind::Access);
+        let text = told.chain();
+        assert!(
+            text.contains("cannot write part p in az://lake") && text.contains("look at tenant"),
+            "{text}"
+        );
+    }
 
     #[test]
     fn a_full_disk_and_a_store_that_is_down_are_nobodys_fault_and_a_closed_one_is_the_users() {

@@ -190,7 +190,7 @@ mod tests {
     #[tokio::test]
     async fn a_folder_takes_no_credentials() {
         let mut config = config("/tmp");
-        config.auth = StoreAuth::ManagedIdentity { client_id: None };
+        config.auth = StoreAuth::Entra(crate::config::EntraIdentity::ManagedIdentity { client_id: None });
         assert!(refusal(&config).await.contains("no credentials"));
     }
 

@@ -11,6 +11,9 @@ use super::lock;
 /// Audience of Azure Databricks in Entra, in every cloud.
 pub const DATABRICKS_AUDIENCE: &str = "2ff814a6-3304-4ab8-85cb-cd0e6f879c1d";
 
+/// Audience of Azure storage.
+pub const STORAGE_AUDIENCE: &str = "https://storage.azure.com";
+
 /// What a bearer token is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
@@ -46,6 +49,10 @@ pub struct Access {
     tokens: Mutex<BTreeMap<String, Token>>,
     /// Secrets by client id; one that is empty may not use the client-credentials grant.
     clients: Mutex<BTreeMap<String, String>>,
+    /// The only directory of a client, by its id; of others nobody asks.
+    tenants: Mutex<BTreeMap<String, String>>,
+    /// Tokens for a storage, which open nothing here.
+    elsewhere: Mutex<Vec<String>>,
     /// Value of `X-IDENTITY-HEADER`.
     identity_header: Mutex<String>,
     requests: Mutex<Vec<String>>,
@@ -63,6 +70,17 @@ impl Access {
     /// A service principal.
     pub fn add_client(&self, id: &str, secret: &str) {
         lock(&self.clients).insert(id.into(), secret.into());
+    }
+
+    /// An application that is known in one directory and in no other.
+    pub fn add_client_of(&self, tenant: &str, id: &str, secret: &str) {
+        self.add_client(id, secret);
+        lock(&self.tenants).insert(id.into(), tenant.into());
+    }
+
+    /// Whether it is known there.
+    pub fn is_in_tenant(&self, id: &str, tenant: &str) -> bool {
+        lock(&self.tenants).get(id).is_none_or(|only| only == tenant)
     }
 
     /// What a managed identity's endpoint wants to see.
@@ -119,10 +137,22 @@ impl Access {
         token
     }
 
+    /// A token for somebody else was given out.
+    pub fn issued(&self, kind: &str, token: &str) {
+        lock(&self.requests).push(kind.into());
+        lock(&self.elsewhere).push(token.into());
+    }
+
     /// Every token that opens or proves something: to be found nowhere else.
     pub fn tokens(&self) -> Vec<String> {
         let (tokens, proofs) = (lock(&self.tokens), lock(&self.proofs));
-        tokens.keys().chain(proofs.keys()).cloned().collect()
+        let elsewhere = lock(&self.elsewhere);
+        tokens
+            .keys()
+            .chain(proofs.keys())
+            .chain(elsewhere.iter())
+            .cloned()
+            .collect()
     }
 
     /// Every token that was given out so far expires now.

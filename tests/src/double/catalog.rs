@@ -116,10 +116,15 @@ impl Catalog {
         }
     }
 
+    /// Refuses who may not use a schema, or its catalog.
+    pub fn check_schema(&self, catalog: &str, schema: &str) -> Result<(), SqlError> {
+        self.check("USE CATALOG", catalog)?;
+        self.check("USE SCHEMA", &format!("{catalog}.{schema}"))
+    }
+
     /// The same for a table; whoever may not use its catalog and its schema may not touch it either.
     pub fn check_table(&self, privilege: &str, table: &TableName) -> Result<(), SqlError> {
-        self.check("USE CATALOG", &table.catalog)?;
-        self.check("USE SCHEMA", &table.schema_name())?;
+        self.check_schema(&table.catalog, &table.schema)?;
         self.check(privilege, &table.to_string())
     }
 

@@ -206,6 +206,20 @@ impl Faults {
         *lock(&self.lost_cancels) += times;
     }
 
+    /// What was put in and has not happened yet. Cancels that are to be lost are none of it: a client need not send any.
+    pub fn left(&self) -> Vec<String> {
+        let (requests, statements) = (lock(&self.http), lock(&self.statements));
+        let requests = requests
+            .iter()
+            .filter(|fault| fault.left > 0)
+            .map(|fault| format!("{:?} of '{}': {:?}", fault.on, fault.part, fault.what));
+        let statements = statements
+            .iter()
+            .filter(|fault| fault.left > 0)
+            .map(|fault| format!("'{}' at {:?}", fault.part, fault.point));
+        requests.chain(statements).collect()
+    }
+
     /// Whatever was put in and has not happened does not happen.
     pub fn clear(&self) {
         lock(&self.http).clear();

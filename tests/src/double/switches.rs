@@ -75,6 +75,8 @@ pub struct Switches {
     pub queue_max: usize,
     /// How long a token of the token endpoints lives.
     pub token_life: Duration,
+    /// How far the clock of the storage is ahead of everybody else's: signatures end by it.
+    pub storage_ahead: Duration,
 }
 
 /// What happens to a ledger.
@@ -177,6 +179,7 @@ impl Default for Switches {
             start_delay: Duration::from_millis(300),
             queue_max: 1000,
             token_life: Duration::from_hours(1),
+            storage_ahead: Duration::ZERO,
         }
     }
 }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use lakeward::error::{Error, ErrorKind, Result};
-use lakeward::load::{CleanRequest, Cleaned, HistoryEntry, Loader, Reply, StagingPlace, TargetTable, Work};
+use lakeward::load::{
+    CleanRequest, Cleaned, HistoryEntry, Loader, Reply, StagingPlace, TargetTable, Work, refuse_rows_of_others,
+};
 use lakeward::model::check::CheckLine;
 use lakeward::model::job::{JobName, WriteMode};
 use lakeward::model::manifest::PartColumns;
@@ -104,10 +106,14 @@ impl WarehouseLoader {
             (StatementState::Failed("run ledger"), _) => {
                 Err(Error::new(ErrorKind::WarehouseRejected, "cannot copy: the run was given up").run_is_lost())
             }
+            (StatementState::Failed("count guard"), _) => {
+                let text = "cannot apply: the staging table does not hold what was staged";
+                Err(Error::new(ErrorKind::WarehouseRejected, text).run_is_lost())
+            }
             (StatementState::Failed(why), What::Copy { table, .. } | What::Apply { staging: table, .. })
                 if *table != statement.target && !world.warehouse.tables.contains_key(table) =>
             {
-                Ok(Reply::StagingGone((*why).to_owned()))
+                Ok(Reply::StartOver((*why).to_owned()))
             }
             (StatementState::Failed(why), _) => Ok(Reply::SendAgain((*why).to_owned())),
             (StatementState::Ok(outcome), What::Copy { table, files, expected }) if outcome.rows != *expected => {
@@ -206,6 +212,12 @@ fn claim(warehouse: &mut Warehouse, work: &Work<'_>) -> Result<()> {
         }
         None if plan.claim == Claim::Continue => return refuse(ErrorKind::Access, "it is gone, or forgot its job"),
         _ => {}
+    }
+    let named = warehouse.fed_by.iter().filter(|(fed, _)| fed.0 == target);
+    let lives = named.filter_map(|((_, job), life)| Some((JobName::parse(job).ok()?, Life(life.clone()))));
+    refuse_rows_of_others(work, &lives.collect())?;
+    if plan.kind.replaces_others() {
+        warehouse.fed_by.retain(|fed, _| fed.0 != key.0 || *fed == key);
     }
     warehouse.tables.entry(target).or_default();
     warehouse.fed_by.insert(key, run.life.to_string());

@@ -59,7 +59,6 @@ async fn b02_token_endpoints_take_one_way_of_asking() {
     let jwt = "subject_token=a.b.c&subject_token_type=urn%3Aietf%3Aparams%3Aoauth%3Atoken-type%3Ajwt&scope=all-apis";
     let exchange = format!("grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Atoken-exchange&{jwt}");
     let secret = "grant_type=client_credentials&client_id=principal&client_secret=s3cret";
-    let v1 = format!("{secret}&resource={DATABRICKS_AUDIENCE}");
     let v2 = format!("{secret}&scope={DATABRICKS_AUDIENCE}%2F.default");
     let workspace = "/oidc/v1/token";
     for (path, headers, body, status) in [
@@ -92,9 +91,19 @@ async fn b02_token_endpoints_take_one_way_of_asking() {
         (workspace, vec![FORM], format!("{exchange}&client_id=principal"), 200),
         (workspace, vec![FORM], format!("{exchange}&client_id=nobody"), 400),
         (workspace, vec![FORM, basic], exchange, 400),
-        ("/tenant/oauth2/token", vec![FORM], v1, 200),
         ("/tenant/oauth2/v2.0/token", vec![FORM], v2.clone(), 200),
-        ("/tenant/oauth2/token", vec![FORM], v2, 400),
+        (
+            "/tenant/oauth2/v2.0/token",
+            vec![FORM],
+            v2.replace(DATABRICKS_AUDIENCE, "other"),
+            400,
+        ),
+        (
+            "/tenant/oauth2/v2.0/token",
+            vec![FORM],
+            v2.replace("s3cret", "other"),
+            401,
+        ),
     ] {
         let answer = client
             .send(Method::POST, path, &headers, body.clone().into())
@@ -105,7 +114,7 @@ async fn b02_token_endpoints_take_one_way_of_asking() {
         assert_eq!(answer.body["error"].is_string(), status != 200);
     }
     let kinds = double.world().access.token_requests();
-    assert_eq!(kinds, ["m2m", "exchange", "exchange", "entra", "entra"]);
+    assert_eq!(kinds, ["m2m", "exchange", "exchange", "entra"]);
 }
 
 #[tokio::test]
@@ -169,6 +178,8 @@ async fn b02_a_token_that_was_given_out_opens_the_door_for_an_hour() {
 async fn b20_a_stopped_warehouse_starts_and_a_deleted_one_is_no_endpoint() {
     let double = Double::light().await;
     let client = Client::of(&double);
+    // Longer than it takes to look at it.
+    double.switch(|switches| switches.start_delay = Duration::from_secs(2));
     double.set_warehouse(Power::Stopped);
     let path = format!("/api/2.0/sql/warehouses/{WAREHOUSE}");
     assert_eq!(client.get(&path).await.body["state"], "STOPPED");
@@ -238,4 +249,39 @@ async fn what_looks_for_the_rows_that_it_changes_has_to_read_them() {
     ] {
         client.bad(sql, "INSUFFICIENT_PERMISSIONS", "42501").await;
     }
+}
+
+#[tokio::test]
+async fn who_may_not_use_a_schema_is_shown_nothing_of_it() {
+    let double = Double::light().await;
+    let client = Client::of(&double);
+    client.good("CREATE TABLE main.raw.t (id BIGINT)").await;
+    for (privilege, object) in [("USE SCHEMA", "main.raw"), ("USE CATALOG", "main")] {
+        for sql in [
+            "DESCRIBE TABLE `main`.`raw`.`t`",
+            "DESCRIBE SCHEMA main.raw",
+            "SHOW TBLPROPERTIES main.raw.t",
+            "SHOW TABLES IN main.raw LIKE 't*'",
+        ] {
+            double.deny(privilege, object);
+            client.bad(sql, "INSUFFICIENT_PERMISSIONS", "42501").await;
+            double.allow(privilege, object);
+        }
+    }
+    client.good("SHOW TBLPROPERTIES main.raw.t").await;
+}
+
+#[tokio::test]
+async fn a_key_goes_by_manage_and_not_by_modify() {
+    let double = Double::light().await;
+    let client = Client::of(&double);
+    client
+        .good("CREATE TABLE main.raw.t (id BIGINT NOT NULL, PRIMARY KEY (id))")
+        .await;
+    let drop_key = "ALTER TABLE main.raw.t DROP PRIMARY KEY";
+    double.deny("MANAGE", "main.raw.t");
+    client.bad(drop_key, "INSUFFICIENT_PERMISSIONS", "42501").await;
+    double.allow("MANAGE", "main.raw.t");
+    double.deny("MODIFY", "main.raw.t");
+    client.good(drop_key).await;
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use lakeward_tests::double::Double;
 use lakeward_tests::double::faults::{Misbehaviour, On, Point};
+use lakeward_tests::double::statement::State;
 use serde_json::json;
 
 use super::client::Client;
@@ -54,10 +55,28 @@ async fn b07_an_answer_may_come_late_or_not_at_all_and_what_was_asked_for_is_don
         double.faults().http(On::Submit, "COPY INTO", 1, what);
         let (client, sql) = (Client::of(&double), copy(TABLE, "run", &["a.parquet"]));
         let fields = json!({"wait_timeout": "5s"});
-        let asked = client.try_submit(&sql, &fields);
-        let waited = tokio::time::timeout(Duration::from_secs(1), asked).await;
+        let mut asked = Box::pin(client.try_submit(&sql, &fields));
+        tokio::select! {
+            answer = &mut asked => panic!("it was answered: {answer:?}"),
+            () = copied(&double) => {}
+        }
+        // Time enough for an answer that waits for nothing but the end.
+        let waited = tokio::time::timeout(Duration::from_millis(300), asked).await;
         assert!(waited.is_err(), "it was answered");
         assert_eq!(rows(&double).await, 2);
+    }
+}
+
+/// Returns when a COPY has come and ended.
+async fn copied(double: &Double) {
+    loop {
+        let statements = double.statements();
+        let last = statements.last().filter(|last| last.request.sql.starts_with("COPY"));
+        if let Some(copy) = last {
+            copy.ended().await;
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 
@@ -196,6 +215,11 @@ async fn b43_files_that_are_deleted_before_the_zombie_reads_them_fail_it() {
     zombie.ended().await;
     assert_eq!(zombie.state().word(), "FAILED");
     assert_eq!(rows(&double).await, 0);
+    let violations = double.violations();
+    assert!(
+        violations.len() == 1 && violations[0].contains("was deleted under an open COPY INTO"),
+        "{violations:?}"
+    );
 }
 
 #[tokio::test]
@@ -204,13 +228,12 @@ async fn b43_a_statement_that_begins_late_finds_its_staging_table_gone() {
     let mut hold = double.faults().hold("DROP TABLE", Point::Begin, 1);
     let late = double.begin(&format!("DROP TABLE {TABLE}"));
     hold.reached().await;
-    double
-        .sql(&format!("ALTER TABLE {TABLE} RENAME TO main.raw.u"))
-        .await
-        .unwrap();
+    double.sql(&format!("DROP TABLE {TABLE}")).await.unwrap();
     assert_eq!(late.state().word(), "PENDING");
     hold.release();
     late.ended().await;
+    let is_gone = matches!(late.state(), State::Failed(error) if error.class == "TABLE_OR_VIEW_NOT_FOUND");
+    assert!(is_gone, "{:?}", late.state());
 }
 
 #[tokio::test]

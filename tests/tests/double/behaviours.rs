@@ -161,7 +161,7 @@ const BEHAVIOURS: [(u8, &str, &str, &str); 46] = [
         25,
         "A missing file is passed over unless the statement forbids it.",
         "b25_a_missing_file_is_skipped_by_default_and_fails_if_the_statement_says_so",
-        "tests/tests/workspace/files.rs::parts_that_are_lost_or_broken_before_an_append_are_read_again",
+        "tests/tests/workspace/mutants/copies.rs::\"passes over files that are gone, and counts no rows\"",
     ),
     (
         26,
@@ -273,9 +273,9 @@ const BEHAVIOURS: [(u8, &str, &str, &str); 46] = [
     ),
     (
         44,
-        "The query history comes late, or never.",
+        "The query history comes late, or never. Ours never asks it.",
         "b44_the_history_shows_tags_after_its_lag_and_no_sooner",
-        "tests/tests/workspace/faults.rs::\"the history knows nothing\"",
+        "tests/tests/workspace/faults.rs::a_copy_survives_whatever_the_service_does",
     ),
     (
         45,
@@ -287,7 +287,7 @@ const BEHAVIOURS: [(u8, &str, &str, &str); 46] = [
         46,
         "Unknown fields are everywhere, and zeros are left out.",
         "b46_unknown_fields_are_everywhere_and_zeros_are_left_out",
-        "tests/tests/workspace/faults.rs::\"fields are left out and nobody knows others\"",
+        "tests/tests/workspace/faults.rs::\"no field is left out, and none is new\"",
     ),
 ];
 

@@ -12,14 +12,19 @@ use super::client::Client;
 async fn b03_every_error_of_sql_is_http_200() {
     let double = Double::light().await;
     let client = Client::of(&double);
-    for sql in [
-        "INSER INTO x",
-        "SELECT ",
-        "DROP TABLE main.raw.missing",
-        "COPY INTO main.raw.missing FROM 'x' FILEFORMAT = PARQUET",
+    for (sql, class) in [
+        ("INSER INTO x", "PARSE_SYNTAX_ERROR"),
+        // Without Spark nobody parses a query; its script has no line for this one.
+        ("SELECT ", "DOUBLE_NOT_SCRIPTED"),
+        ("DROP TABLE main.raw.missing", "TABLE_OR_VIEW_NOT_FOUND"),
+        (
+            "COPY INTO main.raw.missing FROM 'x' FILEFORMAT = PARQUET",
+            "DELTA_MISSING_DELTA_TABLE_COPY_INTO",
+        ),
     ] {
         let answer = client.submit(sql, &json!({"wait_timeout": "5s"})).await;
         assert_eq!((answer.status, answer.state()), (200, "FAILED"), "{sql}");
+        assert_eq!(answer.class(), class, "{sql}");
         assert!(answer.body["status"]["error"]["error_code"].is_string());
     }
 }

@@ -227,10 +227,16 @@ async fn spark_b12_a_running_statement_stops_when_it_is_cancelled() {
     while endless.state().word() != "RUNNING" {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
-    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
-    client
-        .post(&format!("/api/2.0/sql/statements/{}/cancel", endless.id), &json!({}))
-        .await;
+    // It runs, and Spark may not have it yet: whoever wants it to end asks until it has.
+    let path = format!("/api/2.0/sql/statements/{}/cancel", endless.id);
+    let cancelled = async {
+        while !endless.state().has_ended() {
+            client.post(&path, &json!({})).await;
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        }
+    };
+    let waited = tokio::time::timeout(std::time::Duration::from_mins(1), cancelled).await;
+    waited.expect("a statement that is cancelled ends");
     assert_eq!(client.finish(&endless.id).await.state(), "CANCELED");
     double.forget().await;
 }

@@ -196,10 +196,28 @@ async fn spark_the_information_schema_and_tags_can_be_asked() {
             .await,
         ["orders"]
     );
+    double.deny("USE SCHEMA", "main.raw");
+    for view in ["tables", "schemata"] {
+        let seen = format!("SELECT count(*) FROM main.information_schema.{view}");
+        assert_eq!(double.column(&seen).await, ["0"], "{view}");
+    }
+    double.allow("USE SCHEMA", "main.raw");
+    double.deny("USE CATALOG", "main");
+    client.bad(tags, "INSUFFICIENT_PERMISSIONS", "42501").await;
+    double.allow("USE CATALOG", "main");
     let described = double.describe("main.raw.orders").await.unwrap();
     assert_eq!(described.columns[2].comment.as_deref(), Some("gross"));
     let properties = client.good("SHOW TBLPROPERTIES main.raw.orders").await.body["result"]["data_array"].to_string();
     assert!(properties.contains("delta.feature.catalogManaged"), "{properties}");
+    for change in [
+        "SET TBLPROPERTIES ('lakeward.job.a' = 'k')",
+        "UNSET TBLPROPERTIES IF EXISTS ('lakeward.job.a', 'lakeward.job.b')",
+    ] {
+        client.good(&format!("ALTER TABLE main.raw.orders {change}")).await;
+        let shown = client.good("SHOW TBLPROPERTIES main.raw.orders").await;
+        let shown = shown.body.to_string();
+        assert_eq!(shown.contains("lakeward.job."), change.starts_with("SET"), "{shown}");
+    }
     double.forget().await;
 }
 

@@ -80,6 +80,31 @@ async fn b19_markers_need_values_values_need_markers_and_types_are_scalar() {
 }
 
 #[tokio::test]
+async fn b19_a_request_with_a_field_that_nobody_knows_or_reads_is_400() {
+    let double = Double::light().await;
+    let client = Client::of(&double);
+    for fields in [
+        json!({"warehouse": "4f1d2c3b5a697887"}),
+        json!({"row_limit": "3"}),
+        json!({"parameters": {"name": "x"}}),
+        json!({"parameters": ["x"]}),
+        json!({"parameters": [{"name": "x", "values": "7"}]}),
+        json!({"parameters": [{"ordinal": 1, "value": "7"}]}),
+        json!({"parameters": [{"name": "x", "value": 7}]}),
+        json!({"query_tags": {"run": "r"}}),
+        json!({"query_tags": [{"value": "r"}]}),
+        json!({"query_tags": [{"key": "run", "value": 1}]}),
+    ] {
+        let refused = client.submit("SELECT 1", &fields).await;
+        assert_eq!(
+            (refused.status, &refused.body["error_code"]),
+            (400, &json!("INVALID_PARAMETER_VALUE")),
+            "{fields}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn b19_no_markers_where_copy_into_wants_literals() {
     let double = Double::light().await;
     let client = Client::of(&double);

@@ -2,10 +2,10 @@
 
 use lakeward::error::{ErrorKind, Fate};
 use lakeward::model::job::WriteMode;
-use lakeward::model::run::Claim;
+use lakeward::model::run::{Claim, OtherRows, Reload, ReloadRange, RunKind};
 
 use crate::destinations::Destination;
-use crate::story::{Run, Story};
+use crate::story::{Run, Story, batch};
 
 const MODES: [WriteMode; 7] = [
     WriteMode::Append,
@@ -22,6 +22,19 @@ async fn claiming(story: &Story<'_>, number: u64, claim: Claim) -> Run {
     let mut run = story.stage_rows(number, WriteMode::Append, &[(1, 1, 1)]).await;
     run.plan.claim = claim;
     run
+}
+
+/// The full reload of an append job, and what becomes of rows that other jobs brought.
+async fn in_full(story: &Story<'_>, number: u64, others: OtherRows) -> Run {
+    let mut plan = story.plan(WriteMode::Replace);
+    plan.reload_of = Some(WriteMode::Append);
+    plan.claim = Claim::TakeOver;
+    plan.kind = RunKind::Reload(Reload {
+        request: format!("r{number}"),
+        what: ReloadRange::Full,
+        others,
+    });
+    story.stage(number, plan, &[batch(&[(1, 2, 2)])]).await
 }
 
 /// `prepare` refuses, by this kind of error, and the run stays as it is: somebody has to act.
@@ -93,6 +106,26 @@ pub async fn a_run_that_continues_refuses_a_target_that_forgot_its_job(at: &dyn 
     let run = claiming(&story, 2, Claim::Continue).await;
     is_refused(&story, &run, ErrorKind::Access).await;
     story.holds(&[(2, 1, 1)]).await;
+}
+
+/// Its rows are gone: what it would bring are the newest ones, and nobody would miss the others.
+pub async fn a_job_whose_rows_another_one_replaced_is_refused(at: &dyn Destination) {
+    let story = Story::new(at);
+    let other = story.beside();
+    story.load(1, WriteMode::Append, &[(1, 1, 1)]).await;
+    other.load(1, WriteMode::Append, &[(2, 1, 1)]).await;
+    // As long as nobody has said that it feeds the target no more, its rows stay, and its name.
+    let run = in_full(&story, 2, OtherRows::Refuse).await;
+    is_refused(&story, &run, ErrorKind::Unsupported).await;
+    assert_eq!(feeders(&story).await.len(), 2);
+    let run = in_full(&story, 3, OtherRows::Replace).await;
+    // Twice: a call may die between this and what follows.
+    story.loader().prepare(&run.work()).await.expect("a target");
+    story.finish(&run).await;
+    assert_eq!(feeders(&story).await, [("orders".to_owned(), story.life.0.clone())]);
+    let run = claiming(&other, 2, Claim::Continue).await;
+    is_refused(&other, &run, ErrorKind::Access).await;
+    story.holds(&[(1, 2, 2)]).await;
 }
 
 pub async fn a_mode_that_is_refused_leaves_no_target(at: &dyn Destination) {

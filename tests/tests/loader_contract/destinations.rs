@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt};
 use lakeward::config::{CopyCredential, DatabricksAuth, DatabricksConfig};
 use lakeward::load::Loader;
-use lakeward::load::databricks::{Databricks, HostIdentity, Pauses, Surroundings};
+use lakeward::load::databricks::{Databricks, HostIdentity, Notice, Pauses, Surroundings};
 use lakeward::load::delta::Delta;
 use lakeward::load::files::{DEFAULT_LAYOUT, Files};
 use lakeward::model::ids::Ids;
@@ -177,6 +177,7 @@ impl Workspace {
                 retry_min: Duration::from_millis(50),
                 ..Pauses::default()
             },
+            notice: Notice::silent(),
         };
         let loader = Databricks::new(&config(double.url()), &staging, opened().await, surroundings);
         Self {

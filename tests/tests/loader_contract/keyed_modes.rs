@@ -232,6 +232,9 @@ pub async fn a_target_with_history_takes_no_other_keyed_mode(at: &dyn Destinatio
         let refused = story.loader().prepare(&run.work()).await.expect_err("a refusal");
         assert_eq!(refused.kind(), ErrorKind::Config, "{refused:?}");
         assert!(refused.chain().contains("history"), "{}", refused.chain());
+        // A job that reads keys alone has none.
+        let is_told = refused.chain().contains("reload");
+        assert_eq!(is_told, run.plan.mode != WriteMode::DeleteSync, "{}", refused.chain());
     }
     story.holds(&before).await;
 }

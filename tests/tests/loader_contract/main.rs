@@ -61,6 +61,7 @@ contract! {
         another_life_is_refused_until_it_takes_over,
         a_run_that_continues_refuses_a_target_that_is_gone,
         a_run_that_continues_refuses_a_target_that_forgot_its_job,
+        a_job_whose_rows_another_one_replaced_is_refused,
     }
     claims [files] {
         a_mode_that_is_refused_leaves_no_target,

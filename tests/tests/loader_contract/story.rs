@@ -268,7 +268,7 @@ impl<'a> Story<'a> {
             match reply {
                 Reply::Done(outcome) => return Ok(Some(outcome)),
                 Reply::SendAgain(_) => return Ok(None),
-                Reply::StagingGone(why) => return Err(Error::new(ErrorKind::WarehouseRejected, why)),
+                Reply::StartOver(why) => return Err(Error::new(ErrorKind::WarehouseRejected, why)),
                 Reply::Running(id) => {
                     tokio::time::sleep(PAUSE).await;
                     reply = self.loader().observe(&run.work(), step, &id).await?;

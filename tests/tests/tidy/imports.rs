@@ -12,6 +12,8 @@ const LEVELS: &[&[&str]] = &[
     &["secrets"],
     // A configuration holds secrets by reference.
     &["config"],
+    &["http"],
+    &["tokens"],
     &["store"],
     &["source", "stage", "load", "state", "quality"],
     &["report"],

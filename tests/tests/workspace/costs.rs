@@ -5,6 +5,8 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use lakeward::model::job::JobName;
 use lakeward::model::message::{Message, Outgoing};
+use lakeward::model::run::Step;
+use lakeward::report::{EventKind, Reporter};
 use lakeward::run::decide::Rules;
 use lakeward_tests::double::Double;
 use lakeward_tests::double::warehouse::Power;
@@ -19,12 +21,17 @@ async fn begin(name: &str) -> (Place, Project) {
     let place = Place::new(name).await;
     place
         .run("CREATE TABLE {s}.a (id integer PRIMARY KEY); CREATE TABLE {s}.b (id integer PRIMARY KEY); CREATE TABLE {s}.empty (id integer PRIMARY KEY);
-            INSERT INTO {s}.a SELECT generate_series(1, 9); INSERT INTO {s}.b SELECT generate_series(1, 9)")
+            INSERT INTO {s}.a SELECT generate_series(1, 9); INSERT INTO {s}.b SELECT generate_series(1, 9);
+            CREATE TABLE {s}.emptied (id integer PRIMARY KEY, v text); INSERT INTO {s}.emptied VALUES (1, 'a')")
         .await;
     let project = Project::in_workspace(&place.server, Double::with_spark().await).await;
     let s = &place.schema;
     let job = |name: &str| format!("[[jobs]]\nname = \"{name}\"\ntable = \"{s}.{name}\"\ncursor = \"id\"\n");
-    let jobs: String = ["a", "b", "empty"].map(job).concat();
+    let emptied = |name: &str, write: &str| {
+        format!("[[jobs]]\nname = \"{name}\"\ntable = \"{s}.emptied\"\nwrite = \"{write}\"\ntarget = \"raw.{name}\"\n")
+    };
+    let emptied = [emptied("history", "scd2"), emptied("whole", "replace")].concat();
+    let jobs = ["a", "b", "empty"].map(job).concat() + &emptied;
     project.configure_with(&format!("load_window = \"10m\"\nprice_per_hour = {PRICE}"), "", &jobs);
     (place, project)
 }
@@ -43,6 +50,10 @@ async fn staged(host: &InProcess, job: &str) -> (Message, DateTime<Utc>) {
     panic!("job {job} has nothing to load")
 }
 
+fn is_window(at: DateTime<Utc>) -> bool {
+    (at.timestamp_millis() + 1000).rem_euclid(600_000) < 2000
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs LAKEWARD_TEST_POSTGRES_URL, LAKEWARD_TEST_AZURITE_URL and LAKEWARD_TEST_SPARK_URL: make test"]
 async fn loads_of_all_jobs_meet_at_the_window_and_say_what_they_used() {
@@ -53,7 +64,6 @@ async fn loads_of_all_jobs_meet_at_the_window_and_say_what_they_used() {
     let (a, a_begins) = staged(&host, "a").await;
     let (b, b_begins) = staged(&host, "b").await;
     let apart = (b_begins - a_begins).abs();
-    let is_window = |at: DateTime<Utc>| (at.timestamp_millis() + 1000).rem_euclid(600_000) < 2000;
     assert!(
         apart < TimeDelta::seconds(2) || apart > TimeDelta::minutes(9),
         "{a_begins} and {b_begins}"
@@ -104,4 +114,51 @@ async fn a_table_without_rows_never_wakes_the_warehouse() {
     assert_eq!(double.statements().len(), before, "asked in {:?}", began.elapsed());
     assert_eq!(double.warehouse_starts(), 0);
     assert!(began.elapsed() < Duration::from_mins(1));
+}
+
+/// It means something in these modes, for which the warehouse wakes as for rows: at the window, not before.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs LAKEWARD_TEST_POSTGRES_URL, LAKEWARD_TEST_AZURITE_URL and LAKEWARD_TEST_SPARK_URL: make test"]
+async fn a_table_that_has_become_empty_waits_for_the_window() {
+    let (place, project) = begin("costs_empty").await;
+    let double = project.workspace().expect("it loads into one");
+    let host = InProcess::of(&project, Rules::all()).await;
+    for job in ["history", "whole"] {
+        host.run_on(plan(job)).await;
+    }
+    place.run("DELETE FROM {s}.emptied").await;
+    double.set_warehouse(Power::Stopped);
+    let (history, begins) = staged(&host, "history").await;
+    assert!(is_window(begins), "{begins}");
+    let (whole, begins) = staged(&host, "whole").await;
+    assert!(is_window(begins), "{begins}");
+    assert_eq!(double.warehouse_starts(), 0, "until the window it sleeps");
+    for finish in [history, whole] {
+        host.run_on(finish).await;
+    }
+    assert_eq!(double.warehouse_starts(), 1);
+    for left in [
+        "SELECT count_if(_lakeward_is_current) FROM main.raw.history",
+        "SELECT count(*) FROM main.raw.whole",
+    ] {
+        assert_eq!(double.column(left).await, ["0"], "{left}");
+    }
+}
+
+/// Also of one that is asked after, which most are.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs LAKEWARD_TEST_POSTGRES_URL, LAKEWARD_TEST_AZURITE_URL and LAKEWARD_TEST_SPARK_URL: make test"]
+async fn of_every_step_it_is_told_when_it_is_done() {
+    let (_place, project) = begin("costs_steps").await;
+    let mut host = InProcess::of(&project, Rules::all()).await;
+    let (reporter, mut events) = Reporter::channel();
+    host.services.reporter = reporter;
+    host.run_on(plan("a")).await;
+    let mut done = Vec::new();
+    while let Ok(event) = events.try_recv() {
+        if let EventKind::StepDone { step, outcome, .. } = event.kind {
+            done.push((step, outcome.rows));
+        }
+    }
+    assert_eq!(done, [(Step::CreateStaging, 0), (Step::Copy(0), 9), (Step::Apply, 9)]);
 }

@@ -1,6 +1,6 @@
 //! Our loader against every misbehaviour of the service that the double knows, one after another, on one table: after each
-//! the target is what the source is, and nothing was sent that the double calls a violation. What may happen to any write
-//! happens to each mode's own (`other_modes` has those that need a story of theirs); the rest is about requests and COPY INTO, and an append goes through it.
+//! the target is what the source is, and nothing was sent that the double calls a violation. What may become of any
+//! write becomes of each mode's own (`other_modes` has those that need a story of theirs); the rest is about requests and COPY INTO, and an append goes through it.
 //!
 //! That a careless client falls for each of them is seen in `double/`.
 
@@ -11,7 +11,7 @@ use lakeward::run::decide::Rules;
 use lakeward_tests::double::Double;
 use lakeward_tests::double::faults::{Misbehaviour, On, Point};
 use lakeward_tests::double::sql_error::SqlError;
-use lakeward_tests::double::switches::{Atomic, AtomicResult, Ledger, LedgerPath, Missing, Overlap, Sqlstate};
+use lakeward_tests::double::switches::{Atomic, AtomicResult, LedgerPath, Missing, Overlap, Sqlstate};
 use lakeward_tests::double::warehouse::Power;
 use lakeward_tests::in_process::{InProcess, plan, quick};
 use lakeward_tests::postgres::Place;
@@ -31,11 +31,9 @@ fn refuse(status: u16, retry_after: Option<u64>) -> Misbehaviour {
     Misbehaviour::Refuse { status, retry_after }
 }
 
-/// What goes wrong around any write. The names say what the service does.
-pub const WRITES: &[Case] = &[
-    ("unavailable, executed all the same", |d, sql| {
-        misbehave(d, On::Submit, sql, Misbehaviour::RunThenAnswer { status: 503 });
-    }),
+/// What may become of any write, told in the hardest way: it took effect or not, and who sent it knows that it has ended or
+/// knows nothing. The names say what the service does. Each mode meets all of them.
+pub const FATES: &[Case] = &[
     ("the answer is lost after the commit", |d, sql| {
         misbehave(d, On::Submit, sql, Misbehaviour::RunThenDrop);
     }),
@@ -43,23 +41,35 @@ pub const WRITES: &[Case] = &[
         misbehave(d, On::Submit, sql, Misbehaviour::AcceptThenDrop);
         d.faults().slow(sql, Point::Commit, 1, Duration::from_millis(700));
     }),
-    ("it begins late", |d, sql| {
-        d.faults().slow(sql, Point::Begin, 1, Duration::from_secs(2));
-    }),
     ("somebody else wrote", |d, sql| {
         let error = SqlError::known("DELTA_CONCURRENT_APPEND.ROW_LEVEL_CHANGES");
         d.faults().fail(sql, Point::Commit, 1, error);
-    }),
-    ("somebody changed the table", |d, sql| {
-        d.faults()
-            .fail(sql, Point::Commit, 1, SqlError::known("DELTA_METADATA_CHANGED"));
     }),
     ("committed, and told as failed", |d, sql| {
         let error = SqlError::known("DELTA_CONCURRENT_TRANSACTION");
         d.faults().fail(sql, Point::Committed, 1, error);
     }),
+];
+
+/// The same fates, told otherwise. What differs is the client's to understand, whatever the statement says: an append's is
+/// enough.
+const TOLD_OTHERWISE: &[Case] = &[
+    ("unavailable, executed all the same", |d, sql| {
+        misbehave(d, On::Submit, sql, Misbehaviour::RunThenAnswer { status: 503 });
+    }),
+    ("it begins late", |d, sql| {
+        d.faults().slow(sql, Point::Begin, 1, Duration::from_secs(2));
+    }),
+    ("somebody changed the table", |d, sql| {
+        d.faults()
+            .fail(sql, Point::Commit, 1, SqlError::known("DELTA_METADATA_CHANGED"));
+    }),
     ("committed, and told as cancelled", |d, sql| {
         d.faults().cancel(sql, Point::Committed, 1);
+    }),
+    ("committed, and what follows failed", |d, sql| {
+        let error = SqlError::known("DELTA_POST_COMMIT_HOOK_FAILED");
+        d.faults().fail(sql, Point::Committed, 1, error);
     }),
 ];
 
@@ -160,14 +170,20 @@ const COPIES: &[Case] = &[
         d.faults()
             .fail("COPY INTO", Point::Commit, 1, SqlError::known("DELTA_METADATA_CHANGED"));
     }),
-    ("fields are left out and nobody knows others", |d, _| {
+    ("no field is left out, and none is new", |d, _| {
         d.switch(|s| {
             s.sqlstate = Sqlstate::Field;
-            s.omit_zeros = true;
-            s.unknown_fields = true;
+            s.omit_zeros = false;
+            s.unknown_fields = false;
         });
     }),
-    ("results come row by row", |d, _| d.switch(|s| s.chunk_rows = 1)),
+    ("results come row by row", |d, _| {
+        d.switch(|s| {
+            s.omit_zeros = true;
+            s.unknown_fields = true;
+            s.chunk_rows = 1;
+        });
+    }),
     ("and rows fail", |d, _| {
         misbehave(d, On::Chunk, "", refuse(503, None));
         misbehave(d, On::Chunk, "", Misbehaviour::Drop);
@@ -182,7 +198,6 @@ const COPIES: &[Case] = &[
         d.switch(|s| {
             s.polls = (0, 1);
             s.ledger_path = LedgerPath::Canonical;
-            s.ledger_after_replace = Ledger::Reset;
         });
         misbehave(d, On::Submit, "COPY INTO", Misbehaviour::RunThenDrop);
     }),
@@ -206,10 +221,6 @@ const COPIES: &[Case] = &[
     }),
     ("counters stand in another order", |d, _| {
         d.switch(|s| s.copy_columns = ["num_skipped_corrupt_files", "num_inserted_rows", "num_affected_rows"]);
-    }),
-    ("the history knows nothing", |d, _| {
-        d.switch(|s| s.history_lag = None);
-        misbehave(d, On::Submit, "COPY INTO", Misbehaviour::RunThenDrop);
     }),
 ];
 
@@ -273,6 +284,8 @@ impl Story {
         let source: Vec<String> = source.into_iter().flatten().collect();
         assert_eq!(target, source, "{name}");
         assert_eq!(self.double().violations(), Vec::<String>::new(), "{name}");
+        // What has not happened has not been survived.
+        assert_eq!(self.double().faults().left(), Vec::<String>::new(), "{name}");
     }
 }
 
@@ -280,9 +293,13 @@ impl Story {
 #[ignore = "needs LAKEWARD_TEST_POSTGRES_URL, LAKEWARD_TEST_AZURITE_URL and LAKEWARD_TEST_SPARK_URL: make test"]
 async fn a_copy_survives_whatever_the_service_does() {
     let mut story = Story::begin("faults_append", "write = \"append\"\ncursor = \"id\"", "COPY INTO").await;
-    for case in WRITES.iter().chain(COPIES) {
+    for case in FATES.iter().chain(TOLD_OTHERWISE).chain(COPIES) {
         story.survive(case, "").await;
     }
+    // The history comes late, or never: whoever does not ask it depends on neither.
+    let asked = story.double().world().journal.asked();
+    let history = asked.iter().filter(|asked| asked.line.contains("/sql/history/"));
+    assert_eq!(history.count(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -290,7 +307,7 @@ async fn a_copy_survives_whatever_the_service_does() {
 async fn a_ledgered_append_survives_what_happens_to_a_transaction() {
     let keys = "write = \"append\"\ncursor = \"id\"";
     let mut story = Story::begin_with("run_ledger = true", "faults_ledger", keys, "BEGIN ATOMIC").await;
-    let lost = WRITES
+    let lost = FATES
         .iter()
         .filter(|(name, _)| *name == "the answer is lost after the commit");
     let cases: Vec<&Case> = lost.chain(TRANSACTIONS).collect();
@@ -324,7 +341,7 @@ async fn a_merge_survives_what_happens_to_a_write() {
     )
     .await;
     // A first load finds an empty table, into which a MERGE goes as well.
-    for case in WRITES {
+    for case in FATES {
         let change = "UPDATE {s}.t SET v = v + 1, at = clock_timestamp() WHERE id % 2 = 0";
         story.survive(case, change).await;
     }
@@ -334,7 +351,7 @@ async fn a_merge_survives_what_happens_to_a_write() {
 #[ignore = "needs LAKEWARD_TEST_POSTGRES_URL, LAKEWARD_TEST_AZURITE_URL and LAKEWARD_TEST_SPARK_URL: make test"]
 async fn a_replace_survives_what_happens_to_a_write() {
     let mut story = Story::begin("faults_replace", "write = \"replace\"", "INSERT OVERWRITE").await;
-    for case in WRITES {
+    for case in FATES {
         let change = "UPDATE {s}.t SET v = v + 1 WHERE id % 2 = 0; DELETE FROM {s}.t WHERE id % 5 = 0";
         story.survive(case, change).await;
     }
@@ -359,8 +376,10 @@ async fn a_load_survives_cancels_that_fail() {
     ];
     for case in cases {
         let double = story.double();
-        misbehave(double, On::Submit, "", Misbehaviour::AnswerAtOnce);
-        double.faults().slow("", Point::Begin, 1, Duration::from_secs(4));
+        // One of those that go out at once, so that both happen to the same.
+        let sql = "DESCRIBE TABLE";
+        misbehave(double, On::Submit, sql, Misbehaviour::AnswerAtOnce);
+        double.faults().slow(sql, Point::Begin, 1, Duration::from_secs(4));
         story.survive(case, "").await;
     }
     let asked = story.double().world().journal.asked();

@@ -64,8 +64,11 @@ impl Story {
     }
 }
 
-async fn lost_and_broken(name: &str, how: &str) {
-    let story = Story::begin(name, how).await;
+/// Of an append the same is seen where a mutant passes over them (`mutants/copies.rs`).
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs LAKEWARD_TEST_POSTGRES_URL, LAKEWARD_TEST_AZURITE_URL and LAKEWARD_TEST_SPARK_URL: make test"]
+async fn parts_that_are_lost_or_broken_before_a_merge_are_read_again() {
+    let story = Story::begin("files_merge", "primary_key = [\"id\"]").await;
     story
         .load_after(async |store, part| store.delete(part).await.expect("it is there"))
         .await;
@@ -84,18 +87,6 @@ async fn lost_and_broken(name: &str, how: &str) {
             store.put(part, half.into()).await.expect("a store that takes it");
         })
         .await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs LAKEWARD_TEST_POSTGRES_URL, LAKEWARD_TEST_AZURITE_URL and LAKEWARD_TEST_SPARK_URL: make test"]
-async fn parts_that_are_lost_or_broken_before_an_append_are_read_again() {
-    lost_and_broken("files_append", "write = \"append\"").await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs LAKEWARD_TEST_POSTGRES_URL, LAKEWARD_TEST_AZURITE_URL and LAKEWARD_TEST_SPARK_URL: make test"]
-async fn parts_that_are_lost_or_broken_before_a_merge_are_read_again() {
-    lost_and_broken("files_merge", "primary_key = [\"id\"]").await;
 }
 
 /// Spark refuses a MERGE in which two rows want the same one.

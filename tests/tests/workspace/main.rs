@@ -5,6 +5,7 @@
 
 mod columns;
 mod costs;
+mod entra;
 mod faults;
 mod files;
 mod identity;

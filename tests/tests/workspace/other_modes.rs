@@ -1,4 +1,4 @@
-//! What goes wrong around any write, around those of the modes that need a story of their own: versions, first rows, keys that are
+//! What may become of any write, of those of the modes that need a story of their own: versions, first rows, keys that are
 //! gone, a range that is read again.
 //!
 //! `faults` has the cases, and the modes whose target is simply the source.
@@ -13,7 +13,7 @@ use lakeward_tests::in_process::{InProcess, plan};
 use lakeward_tests::postgres::Place;
 use lakeward_tests::project::Project;
 
-use super::faults::WRITES;
+use super::faults::FATES;
 
 /// One mode.
 struct Mode {
@@ -110,7 +110,7 @@ async fn survives(mode: &Mode) {
     let double = project.workspace().expect("it loads into one");
     host.run_on(plan(mode.before.unwrap_or("t"))).await;
     let more = "INSERT INTO {s}.t (v) VALUES (1), (1), (1)";
-    for (turn, (name, happen)) in WRITES.iter().enumerate() {
+    for (turn, (name, happen)) in FATES.iter().enumerate() {
         match mode.before {
             // What is new is not what changes: a version that nobody loaded is none.
             None => place.run(&format!("{}; {more}", mode.change)).await,
@@ -127,6 +127,7 @@ async fn survives(mode: &Mode) {
         let source: Vec<String> = source.into_iter().flatten().collect();
         assert_eq!(target, source, "{}: {name}", mode.name);
         assert_eq!(double.violations(), Vec::<String>::new(), "{}: {name}", mode.name);
+        assert_eq!(double.faults().left(), Vec::<String>::new(), "{}: {name}", mode.name);
     }
 }
 

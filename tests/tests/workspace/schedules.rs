@@ -1,19 +1,20 @@
 //! Schedules of whole runs in which an earlier protocol lost or doubled rows, by the real loader: two jobs on one target, a
-//! reload beside a run, starting again, documents that were cleaned, an abandon that died half-way. The numbers are those of
-//! the traces of `docs/spec`.
+//! reload beside a run, starting again, documents that were cleaned, an abandon that died half-way, a job whose rows another
+//! one replaced. The numbers are those of the traces of `docs/spec`.
 //!
 //! `simulation/schedules.rs` plays them without their rule as well, where they fail. It refuses late statements: `traces`
 //! has them.
 
 use std::time::Duration;
 
+use lakeward::error::Result;
 use lakeward::model::job::JobName;
 use lakeward::model::message::{Message, Origin, Outgoing, TakeOver};
 use lakeward::model::run::{OtherRows, Reload, ReloadRange};
 use lakeward::model::watermark::{Position, RunId};
 use lakeward::run::decide::Rules;
 use lakeward_tests::double::faults::{Misbehaviour, On};
-use lakeward_tests::in_process::plan;
+use lakeward_tests::in_process::{InProcess, plan};
 
 use crate::story::{Story, finish};
 
@@ -102,6 +103,49 @@ async fn starting_again_uses_no_name_twice() {
     let tags = "SELECT DISTINCT _lakeward_run FROM main.raw.t";
     let tags = story.double().column(tags).await;
     assert!(tags.iter().all(|tag| !tag.ends_with("/000001")), "{tags:?}");
+}
+
+/// In these words.
+fn is_refused(ended: Result<()>, told: &str) {
+    let refused = ended.expect_err("a refusal").chain();
+    assert!(refused.contains(told), "{refused}");
+}
+
+/// The host of a configuration that does not have the other job.
+async fn without_the_other(story: &Story) -> InProcess {
+    let table = format!("{}.t", story.place.schema);
+    let job = format!("[[jobs]]\nname = \"t\"\ntable = \"{table}\"\n{APPEND}\ntarget = \"raw.t\"\n");
+    story.project.configure_with("", "", &job);
+    InProcess::of(&story.project, Rules::all()).await
+}
+
+/// A user says that the other job is no more; it comes all the same, and would add its newest rows to a table without its
+/// history.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs LAKEWARD_TEST_POSTGRES_URL, LAKEWARD_TEST_AZURITE_URL and LAKEWARD_TEST_SPARK_URL: make test"]
+async fn a_job_whose_rows_another_one_replaced_stops() {
+    let story = Story::begin_beside("other", "traces_replaced", APPEND).await;
+    story.host.run_on(plan("other")).await;
+    story.host.run_on(plan("t")).await;
+    let host = without_the_other(&story).await;
+    let in_full = |others: OtherRows| {
+        let reload = Reload {
+            request: format!("{others:?}"),
+            what: ReloadRange::Full,
+            others,
+        };
+        asking(Some(reload), None)
+    };
+    let told = "which other also loads";
+    is_refused(host.try_on(in_full(OtherRows::Refuse), 9).await, told);
+    host.run_on(in_full(OtherRows::Replace)).await;
+    story.must_be_right().await;
+    let more = "INSERT INTO {s}.t SELECT n, 'second' FROM generate_series(21, 25) n";
+    story.place.run(more).await;
+    let told = "does not say any more that job other fills it";
+    is_refused(story.host.try_on(plan("other"), 9).await, told);
+    story.host.run_on(plan("t")).await;
+    story.must_be_right().await;
 }
 
 /// Trace 7: the documents of a run that ended are gone; who slept through all of it finds that there is nothing to do.

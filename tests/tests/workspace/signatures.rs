@@ -1,10 +1,18 @@
 //! A workspace in which no external location covers the staged files, and `copy_credential = "sas"`: each COPY brings a
-//! signature for its run's folder, and the signature is in nothing but the COPY.
+//! signature for its run's folder, for minutes, and the signature is in nothing but the COPY.
+
+use std::time::Duration;
 
 use futures::TryStreamExt as _;
+use lakeward::model::message::Message;
+use lakeward::run::decide::Rules;
 use lakeward_tests::both_sides::{assert_same, source_rows, target_rows};
 use lakeward_tests::double::Double;
 use lakeward_tests::double::catalog::Opener;
+use lakeward_tests::double::copy::signature::ENDED;
+use lakeward_tests::double::faults::Point;
+use lakeward_tests::double::statement::State;
+use lakeward_tests::in_process::InProcess;
 use lakeward_tests::postgres::Place;
 use lakeward_tests::project::{AZURITE_KEY, Project};
 use object_store::{ObjectStore as _, ObjectStoreExt as _};
@@ -115,5 +123,41 @@ async fn a_signature_that_does_not_open_is_named_and_not_told() {
     );
     // What the user may do instead, without a word in the statement.
     project.configure_with("", "copy_credential = \"external_location\"", &jobs(&place));
-    project.run(&["check"]).told(1, &["grant READ FILES"]);
+    project
+        .run(&["check"])
+        .told(1, &["User does not have READ FILES on External Location 'abfss://"]);
+}
+
+/// It waited for longer than its signature lasts; the loader and the service have clocks of their own.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs LAKEWARD_TEST_POSTGRES_URL, LAKEWARD_TEST_AZURITE_URL and LAKEWARD_TEST_SPARK_URL: make test"]
+async fn a_copy_whose_signature_ends_in_the_middle_brings_another_one() {
+    let (place, project) = begin("signed_ended").await;
+    let double = project.workspace().expect("it loads into one");
+    let host = InProcess::of(&project, Rules::all()).await;
+    for (job, table) in [("log", "raw.log"), ("t", "raw.t")] {
+        let run = host.stage(job).await;
+        let finish = Message::Finish { run };
+        let mut hold = double.faults().hold("COPY INTO", Point::SourceChecked, 1);
+        host.handle(finish.clone()).await.expect("it is under way");
+        hold.reached().await;
+        double.switch(|s| s.storage_ahead = Duration::from_mins(12));
+        hold.release();
+        let sent = double.statements();
+        let copy = sent.iter().rfind(|s| s.request.sql.starts_with("COPY INTO"));
+        let copy = copy.expect("it was sent");
+        copy.ended().await;
+        let State::Failed(error) = copy.state() else {
+            panic!("{job}: {}", copy.state().word())
+        };
+        assert!(error.text.contains(ENDED), "{job}: {error:?}");
+        double.switch(|s| s.storage_ahead = Duration::ZERO);
+        host.run_on(finish).await;
+        let source = source_rows(&place, "SELECT id::text, v FROM {s}.t").await;
+        assert_same(table, &target_rows(&project, table, &["id", "v"]).await, &source);
+    }
+    let sent = double.statements();
+    let copies = sent.iter().filter(|s| s.request.sql.starts_with("COPY INTO"));
+    assert_eq!(copies.count(), 4, "each was sent once more");
+    assert_eq!(double.violations(), Vec::<String>::new());
 }

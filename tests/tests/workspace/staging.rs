@@ -87,7 +87,8 @@ async fn an_external_volume_is_read_by_its_path() {
     project.configure_with("", "copy_from = \"/Volumes/main/raw/stage\"", &jobs(&place));
     let double = project.workspace().expect("it loads into one");
     double.deny("READ VOLUME", "main.raw.stage");
-    project.run(&["check"]).told(1, &["READ VOLUME"]);
+    let missing = "User does not have READ VOLUME on Volume 'main.raw.stage'";
+    project.run(&["check"]).told(1, &[missing]);
     double.allow("READ VOLUME", "main.raw.stage");
     both_jobs_load(&place, &project).await;
     let sent = double.statements();

@@ -69,7 +69,7 @@ impl Story {
         let run = self.host.stage("t").await;
         let faults = self.double().faults();
         faults.http(On::Submit, "COPY INTO", 1, Misbehaviour::RunThenDrop);
-        while self.host.handle(finish(&run)).await.is_ok() {}
+        self.host.until_cut_off(finish(&run)).await;
         run
     }
 
@@ -81,7 +81,7 @@ impl Story {
     /// The same where it stands elsewhere.
     pub async fn give_up_at(&self, point: Point, part: &str, run: RunId) -> Hold {
         let mut hold = self.lose(part, point);
-        while self.host.handle(finish(&run)).await.is_ok() {}
+        self.host.until_cut_off(finish(&run)).await;
         hold.reached().await;
         let reason = "a user said so".to_owned();
         self.host.run_on(Message::Abandon { run, reason }).await;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use chrono::Utc;
 use lakeward::model::job::JobName;
+use lakeward::model::message::Message;
 use lakeward::model::table::TableName;
 use lakeward::run::decide::{Rule, Rules};
 use lakeward_tests::both_sides::target_rows;
@@ -99,7 +100,7 @@ async fn a_transaction_that_commits_late_finds_its_run_given_up() {
 async fn late_set_operation(story: &Story, statement: &str) -> String {
     let run = story.host.stage("t").await;
     let mut hold = story.lose(statement, Point::Commit);
-    while story.host.handle(finish(&run)).await.is_ok() {}
+    story.host.until_cut_off(finish(&run)).await;
     hold.reached().await;
     story.host.run_on(finish(&run)).await;
     let newer = "UPDATE {s}.t SET what = 'second', at = clock_timestamp() WHERE id < 10";
@@ -203,6 +204,29 @@ async fn a_merge_that_was_given_up_is_refused_when_it_comes() {
     story.must_be_right().await;
 }
 
+/// Of a statement that is known the service is asked to end it, so that nobody pays for what comes to nothing. Nothing rests
+/// on that: where it is not heard, the fence fails it as it fails one that nobody knows.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs LAKEWARD_TEST_POSTGRES_URL, LAKEWARD_TEST_AZURITE_URL and LAKEWARD_TEST_SPARK_URL: make test"]
+async fn a_copy_that_is_known_is_cancelled_when_its_run_is_given_up() {
+    for (name, lost, expected) in [
+        ("late_cancelled", 0, "CANCELED"),
+        ("late_cancel_lost", 1, "DELTA_METADATA_CHANGED"),
+    ] {
+        let story = Story::begin(name, "write = \"append\"\ncursor = \"id\"", Rules::all()).await;
+        story.double().faults().lose_cancels(lost);
+        let run = story.host.stage("t").await;
+        let mut hold = story.double().faults().hold("COPY INTO", Point::Commit, 1);
+        story.host.handle(finish(&run)).await.expect("it is accepted");
+        hold.reached().await;
+        let reason = "a user said so".to_owned();
+        story.host.run_on(Message::Abandon { run, reason }).await;
+        assert_eq!(story.let_go("COPY INTO", hold).await, expected);
+        story.host.run_on(plan("t")).await;
+        story.must_be_right().await;
+    }
+}
+
 /// Two CREATEs of a staging table were sent, and two OVERWRITEs; the first ones run when the run has long ended.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs LAKEWARD_TEST_POSTGRES_URL, LAKEWARD_TEST_AZURITE_URL and LAKEWARD_TEST_SPARK_URL: make test"]
@@ -211,10 +235,10 @@ async fn a_create_that_runs_late_makes_a_table_that_nobody_uses() {
     let (create, overwrite) = ("CREATE TABLE `main`.`raw`.`_lakeward_t_", "INSERT OVERWRITE");
     let run = story.host.stage("t").await;
     let mut created = story.lose(create, Point::Begin);
-    while story.host.handle(finish(&run)).await.is_ok() {}
+    story.host.until_cut_off(finish(&run)).await;
     created.reached().await;
     let mut overwritten = story.lose(overwrite, Point::Begin);
-    while story.host.handle(finish(&run)).await.is_ok() {}
+    story.host.until_cut_off(finish(&run)).await;
     overwritten.reached().await;
     story.host.run_on(finish(&run)).await;
     story.must_be_right().await;
@@ -268,17 +292,20 @@ async fn clean(story: &Story) {
 }
 
 /// Its id is put down, and then nobody comes: it ends where nobody asks for minutes, and an hour after its end its result is
-/// forgotten, and at some services itself.
+/// forgotten, and at some services itself, which is 404 or 410.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs LAKEWARD_TEST_POSTGRES_URL, LAKEWARD_TEST_AZURITE_URL and LAKEWARD_TEST_SPARK_URL: make test"]
 async fn a_copy_that_nobody_asked_after_in_time_is_sent_again() {
     for (name, is_held, minutes, told) in [
         ("late_unasked", true, 16, "CANCELED"),
         ("late_result", false, 61, "CLOSED"),
-        ("late_forgotten", false, 61, "404"),
+        ("late_forgotten", false, 61, "410"),
     ] {
         let story = Story::begin(name, "write = \"append\"\ncursor = \"id\"", Rules::all()).await;
-        story.double().switch(|s| s.forgets_statements = told == "404");
+        story.double().switch(|s| {
+            s.forgets_statements = told == "410";
+            s.unknown_statement_status = 410;
+        });
         let run = story.host.stage("t").await;
         let mut hold = story.double().faults().hold("COPY INTO", Point::Commit, 1);
         story.host.handle(finish(&run)).await.expect("it is accepted");
@@ -294,7 +321,7 @@ async fn a_copy_that_nobody_asked_after_in_time_is_sent_again() {
         let asked = story.double().world().journal.asked();
         let line = format!("GET /api/2.0/sql/statements/{}", copies[0].id);
         let answers: Vec<u16> = asked.iter().filter(|a| a.line == line).map(|a| a.status).collect();
-        let last = if told == "404" { 404 } else { 200 };
+        let last = if told == "410" { 410 } else { 200 };
         assert_eq!(answers.last(), Some(&last), "{name}: {answers:?}");
         if last == 200 {
             assert_eq!(copies[0].state().word(), told, "{name}");
@@ -310,18 +337,23 @@ async fn a_copy_waits_for_one_of_other_files_where_the_service_wants_it() {
     story.double().switch(|s| s.copy_overlap = Overlap::AnyTwoRefused);
     let run = story.host.stage("t").await;
     let hold = story.give_up("COPY INTO", run).await;
+    let was_refused = |s: &Arc<Statement>| match s.state() {
+        State::Failed(error) => error.class == "COPY_INTO_NON_BLIND_APPEND_NOT_ALLOWED",
+        _ => false,
+    };
+    let is_in_the_way = async {
+        while !story.copies().iter().any(was_refused) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
     let release = async {
-        tokio::time::sleep(Duration::from_secs(3)).await;
+        let waited = tokio::time::timeout(Duration::from_mins(1), is_in_the_way).await;
+        waited.expect("it was in nobody's way");
         story.let_go("COPY INTO", hold).await
     };
     let ((), ended) = tokio::join!(story.host.run_on(plan("t")), release);
     assert_eq!(ended, "DELTA_METADATA_CHANGED");
     story.must_be_right().await;
-    let refused = |s: &Arc<Statement>| match s.state() {
-        State::Failed(error) => error.class == "COPY_INTO_NON_BLIND_APPEND_NOT_ALLOWED",
-        _ => false,
-    };
-    assert!(story.copies().iter().any(refused), "it was in nobody's way");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -86,6 +86,9 @@ pub(in super::super) enum DatabricksAuthFile {
         /// The client id of a user-assigned identity, where the host has several.
         client_id: Option<String>,
     },
+    /// Azure: what the platform offers: an application in the environment (`AZURE_TENANT_ID`, `AZURE_CLIENT_ID`,
+    /// `AZURE_CLIENT_SECRET`), a workload's federated token, the host's managed identity, or who is signed in by `az login`.
+    AzureAmbient {},
     /// AWS: the role of the host, of a function, a task or a machine. STS proves it (`sts:GetWebIdentityToken`), and a
     /// federation policy takes that in exchange: no secret at all.
     AwsRole {

@@ -56,7 +56,8 @@ pub(in super::super) struct StagingFile {
     pub copy_from: Option<String>,
     /// Databricks: by which right COPY INTO reads this place. `external_location`: an external location or a volume covers
     /// it; `named:…`: a storage credential of the catalog; `sas`: a signature in the statement, which reads the run's folder
-    /// for an hour. The statement is in the query history for those who may see it: use it where nothing else is allowed.
+    /// for ten minutes, and a minute more for each GiB of the statement's files (at most an hour). The statement is in the
+    /// query history for those who may see it: use it where nothing else is allowed.
     /// For ADLS Gen2 (a hierarchical namespace), and an identity or account key under `auth`.
     #[schemars(extend("default" = "external_location"))]
     pub copy_credential: Option<String>,
@@ -93,7 +94,9 @@ pub(in super::super) struct PlaceFile {
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 #[schemars(extend("x-later" = ["profile", "oidc"]))]
 pub(in super::super) enum AuthFile {
-    /// What the platform offers: environment variables of the provider, managed identity, instance profile.
+    /// What the platform offers. Azure: an application, key or signature in the environment (`AZURE_…`), a workload's
+    /// federated token, the host's managed identity, or who is signed in by `az login`. AWS: the environment, the role of
+    /// the host.
     Ambient {},
     /// Azure: the key of the storage account.
     AccountKey {
@@ -116,6 +119,9 @@ pub(in super::super) enum AuthFile {
         /// A secret of the application.
         #[schemars(extend("x-value" = "secret", "examples" = ["${env:CLIENT_SECRET}"]))]
         client_secret: String,
+        /// Where Entra is, for other clouds than the public one.
+        #[schemars(extend("examples" = ["https://login.microsoftonline.us"]))]
+        authority: Option<String>,
     },
     /// Azure: the identity of the host.
     ManagedIdentity {

@@ -22,6 +22,7 @@ use super::place::{check_folder, check_table};
 use super::render::ledger::CATALOG_MANAGED;
 use super::render::quote::{Object, literal};
 use super::render::{count, drop_table, fence};
+use super::sas;
 use crate::error::{Error, ErrorKind, OrError as _, Result};
 use crate::model::check::{CheckLine, Verdict};
 use crate::model::table::TableName;
@@ -238,7 +239,7 @@ impl<'a> Trial<'a> {
         let put = loader.store.put(&self.file(), one_row()?.into()).await;
         put.map_err(|e| failure(e, loader.store.as_ref(), "stage a file"))?;
         let folder = format!("data/check/{}", self.name);
-        let reading = loader.reading(&folder, loader.access(&folder).await?);
+        let reading = loader.reading(&folder, loader.access(&folder, sas::lasts(0)).await?);
         let (begin, end) = match in_transaction {
             true => ("BEGIN ATOMIC\n", ";\nEND"),
             false => ("", ""),

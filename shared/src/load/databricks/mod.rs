@@ -6,11 +6,12 @@
 //!
 //! Neighbours: `auth` gets tokens, `client` submits statements, `render` writes SQL, `describe` and `prepare` see to the target,
 //! `steps` load, `unreadable` tells lost files from hidden ones, `ledger` lets appends commit with their run's row, `withdraw` takes a run out, `sas` signs for
-//! a run's folder, `clean` and `check` are for people's commands.
+//! a run's folder, `notice` tells a user that the warehouse is waited for, `clean` and `check` are for people's commands.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use object_store::ObjectStore;
@@ -36,8 +37,8 @@ mod client;
 mod columns;
 mod describe;
 mod history;
-mod http;
 mod ledger;
+mod notice;
 mod pauses;
 mod place;
 mod prepare;
@@ -52,6 +53,7 @@ mod withdraw;
 mod tests;
 
 pub use auth::HostIdentity;
+pub use notice::Notice;
 pub use pauses::Pauses;
 
 use auth::Tokens;
@@ -71,6 +73,8 @@ pub struct Surroundings {
     pub ids: Ids,
     /// How long to wait.
     pub pauses: Pauses,
+    /// Who is told that the warehouse is waited for.
+    pub notice: Notice,
 }
 
 /// The loader.
@@ -120,9 +124,10 @@ impl Databricks {
             identity,
             ids,
             pauses,
+            notice,
         } = surroundings;
         let base = config.host.trim_end_matches('/').to_owned();
-        let http = http::client(pauses.request_max)?;
+        let http = crate::http::client(pauses.request_max)?;
         let signer = Signer::new(staging, secrets.clone(), http.clone());
         let tokens = Tokens::new(config.auth.clone(), base.clone(), identity, secrets, http, pauses);
         let address = Address {
@@ -132,7 +137,7 @@ impl Databricks {
             schema: config.schema.clone(),
         };
         Ok(Self {
-            client: Client::new(address, Arc::new(tokens), pauses)?,
+            client: Client::new(address, Arc::new(tokens), pauses, notice)?,
             store: opened.store,
             root: opened.root,
             uri: place::warehouse_uri(staging, config.copy_from.as_deref())?,
@@ -203,14 +208,14 @@ impl Databricks {
         }
     }
 
-    /// By which right the warehouse reads a folder below the staging root, from now on.
-    async fn access(&self, folder: &str) -> Result<Access> {
+    /// By which right the warehouse reads a folder below the staging root, from now on; a signature lasts for so long.
+    async fn access(&self, folder: &str, lasts: Duration) -> Result<Access> {
         if let Some(standing) = self.standing_access() {
             return Ok(standing);
         }
         let below = Path::from(folder);
         let folder = self.root.parts().chain(below.parts()).collect();
-        Ok(Access::Signed(self.signer.token(&folder).await?))
+        Ok(Access::Signed(self.signer.token(&folder, lasts).await?))
     }
 
     /// The right that needs no signature; `None` where each COPY brings one.
@@ -278,6 +283,10 @@ impl Loader for Databricks {
 
     async fn observe(&self, work: &Work<'_>, step: Step, statement: &str) -> Result<Reply> {
         steps::observe(&self.of(work.run), work, step, statement).await
+    }
+
+    async fn cancel(&self, work: &Work<'_>, step: Step, statement: &str) {
+        withdraw::cancel(&self.of(work.run), work, step, statement).await;
     }
 
     async fn shut_out(&self, work: &Work<'_>) -> Result<()> {

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use backon::ExponentialBuilder;
 
+use crate::http::Patience;
+
 /// All waiting of the client. Tests shorten it.
 #[derive(Debug, Clone, Copy)]
 pub struct Pauses {
@@ -26,6 +28,9 @@ pub struct Pauses {
     /// A statement that this process must see the end of (a fence, DDL) is waited for so long. A classic warehouse
     /// takes four minutes to start.
     pub statement_max: Duration,
+    /// A statement that the warehouse has not begun with after so long, counted from its submission, is told to the user.
+    /// What takes less is a short queue, or a serverless warehouse that starts.
+    pub pending_told: Duration,
     /// A request without an answer. Well above the 30 seconds that the service itself may wait.
     pub request_max: Duration,
 }
@@ -40,19 +45,21 @@ impl Default for Pauses {
             poll_min: Duration::from_millis(200),
             poll_max: Duration::from_secs(5),
             statement_max: Duration::from_mins(8),
+            pending_told: Duration::from_secs(3),
             request_max: Duration::from_secs(75),
         }
     }
 }
 
 impl Pauses {
-    /// Between repetitions; jittered, so that callers that were turned away together do not come back together.
-    pub(in super::super) fn retries(&self) -> ExponentialBuilder {
-        ExponentialBuilder::new()
-            .with_min_delay(self.retry_min)
-            .with_max_delay(self.retry_max)
-            .with_max_times(self.retries)
-            .with_jitter()
+    /// Between repetitions of what nobody took.
+    pub(super) fn patience(&self) -> Patience {
+        Patience {
+            min: self.retry_min,
+            max: self.retry_max,
+            times: self.retries,
+            asked_max: self.asked_max,
+        }
     }
 
     /// Between polls.
@@ -61,31 +68,5 @@ impl Pauses {
             .with_min_delay(self.poll_min)
             .with_max_delay(self.poll_max)
             .without_max_times()
-    }
-
-    /// The pause before the next repetition: never shorter than what the service asked for; `None` gives up.
-    pub(super) fn before_retry(&self, own: Option<Duration>, asked: Option<Duration>) -> Option<Duration> {
-        match (own, asked) {
-            (Some(_), Some(asked)) if asked > self.asked_max => None,
-            // Its own is jittered: who was asked together does not come back together.
-            (Some(own), Some(asked)) => Some(asked + own),
-            (own, _) => own,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_service_is_never_asked_again_before_it_wants_to_be() {
-        let pauses = Pauses::default();
-        let second = Duration::from_secs;
-        assert_eq!(pauses.before_retry(Some(second(1)), Some(second(30))), Some(second(31)));
-        assert_eq!(pauses.before_retry(Some(second(9)), Some(second(3))), Some(second(12)));
-        assert_eq!(pauses.before_retry(Some(second(9)), None), Some(second(9)));
-        assert_eq!(pauses.before_retry(Some(second(1)), Some(second(600))), None);
-        assert_eq!(pauses.before_retry(None, Some(second(1))), None);
     }
 }

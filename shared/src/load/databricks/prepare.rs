@@ -9,14 +9,14 @@ use std::collections::BTreeMap;
 use super::Databricks;
 use super::client::{Failure, SqlVerdict, Statement};
 use super::columns::{IS_CURRENT, Wanted, check_key, check_null_keys, wanted};
-use super::describe::{Found, FoundColumn, claim_property, look, tagged};
+use super::describe::{CLAIM, Found, FoundColumn, claim_property, look, tagged};
 use super::ledger::{self, Live};
 use super::render::quote::{Object, identifier};
 use super::render::table::{
-    add_columns, create_target, drop_not_null, drop_primary_key, set_properties, set_tags, widen,
+    add_columns, create_target, drop_not_null, drop_primary_key, set_properties, set_tags, unset_properties, widen,
 };
 use crate::error::{Error, ErrorKind, Result, Retry};
-use crate::load::{Work, holds_history, target_forgot_us, target_is_gone};
+use crate::load::{Work, holds_history, refuse_rows_of_others, target_forgot_us, target_is_gone};
 use crate::model::job::{MissingRows, WriteMode};
 use crate::model::run::{Claim, RunPlan};
 use crate::model::table::{ColumnType, LINEAGE_RUN};
@@ -144,9 +144,10 @@ pub(super) async fn retag(loader: &Databricks, target: &Object) -> Result<Option
 /// What must change in a table for a run, in order; empty if nothing must.
 fn changes(found: &Found, work: &Work<'_>, target: &Object) -> Result<Vec<String>> {
     let plan = work.plan;
+    refuse_rows_of_others(work, &found.fed_by())?;
     let mut properties = claim(found, work)?;
     if found.column(IS_CURRENT).is_some() && plan.is_by_key() && plan.mode != WriteMode::Scd2 {
-        return Err(holds_history(plan));
+        return Err(holds_history(work));
     }
     let mut change = Change::default();
     if plan.mode == WriteMode::DeleteSync {
@@ -171,6 +172,10 @@ fn changes(found: &Found, work: &Work<'_>, target: &Object) -> Result<Vec<String
         properties.insert(WIDENING.to_owned(), "true".to_owned());
     }
     let mut statements = Vec::new();
+    let gone = fed_no_more(found, work);
+    if !gone.is_empty() {
+        statements.push(unset_properties(target, &gone));
+    }
     if !properties.is_empty() {
         statements.push(set_properties(target, &properties));
     }
@@ -222,6 +227,17 @@ fn claim(found: &Found, work: &Work<'_>) -> Result<BTreeMap<String, String>> {
         None if work.plan.claim == Claim::Continue => Err(target_forgot_us(work, &property)),
         _ => Ok(BTreeMap::from([(property, own.clone())])),
     }
+}
+
+/// The names of other jobs, where the user said that these feed the table no more. One of them that comes all the same
+/// has to miss its own (`Claim::Continue`): its rows are about to go, and it would bring the newest ones alone.
+fn fed_no_more(found: &Found, work: &Work<'_>) -> Vec<String> {
+    if !work.plan.kind.replaces_others() {
+        return Vec::new();
+    }
+    let own = claim_property(&work.run.job);
+    let names = found.properties.keys().filter(|name| name.starts_with(CLAIM));
+    names.filter(|name| **name != own).cloned().collect()
 }
 
 /// Makes one wanted column fit.

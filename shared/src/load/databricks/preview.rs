@@ -19,7 +19,7 @@ const FILES: &str = "<one name for each staged part>";
 /// Stands for the part of a staging table's name that is chosen when it is created.
 const NONCE: &str = "nonce";
 /// Stands for the signature that is made when a COPY is sent.
-const SIGNATURE: &str = "<signed for this folder, for an hour>";
+const SIGNATURE: &str = "<signed for this folder, for minutes>";
 
 /// All statements of a run that change something, in order. The expected number of rows stands where the number that
 /// was staged will stand.

@@ -1,11 +1,14 @@
-//! Shared access signatures: a token in the text of a COPY that lets the warehouse read one run's folder for an hour.
+//! Shared access signatures: a token in the text of a COPY that lets the warehouse read one run's folder for minutes.
 //!
 //! For workspaces in which nobody may make an external location. The token is signed by a key that the service gives for
 //! the staging's own identity (user delegation), or by the account's key where that is what the configuration holds. It
-//! refuses to sign more than reading and listing one folder, and a signature as the source of another.
+//! refuses to sign more than reading and listing one folder, for longer than a COPY takes, and a signature as the source
+//! of another.
 //!
 //! Formats: learn.microsoft.com "Create a user delegation SAS", "Create a service SAS", "Get User Delegation Key",
 //! of the version below; the tests' tokens are those of Microsoft's own client for Python.
+
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -17,14 +20,22 @@ use serde::Deserialize;
 use sha2::Sha256;
 use url::form_urlencoded::Serializer;
 
+use super::client::SqlFailure;
 use crate::config::{StoreAuth, StoreConfig};
 use crate::error::{Error, ErrorKind, OrError as _, Result};
 use crate::secrets::{Providers, Secret, resolve};
 use crate::store::{AzurePlace, azure_place, or_store_error};
 
 const VERSION: &str = "2021-08-06";
-/// A COPY waits for a warehouse to start and then reads for minutes; a later send has a token of its own.
-const LASTS: TimeDelta = TimeDelta::minutes(60);
+/// The token stands in the query history. When a COPY is signed, the warehouse is awake, since the target was looked at
+/// before: what may take time is its queue.
+const LASTS_MINUTES_MIN: u64 = 10;
+/// A COPY that takes longer is sent again, with a token of its own.
+const LASTS_MINUTES_MAX: u64 = 60;
+/// A minute more for each of them: the smallest warehouse reads several in a minute.
+const GIB: u64 = 1 << 30;
+/// So often a COPY is sent whose token ended: then it takes too long, or a clock is wrong.
+const SENDS_MAX: u32 = 3;
 /// The service's clock may be behind ours.
 const EARLIER: TimeDelta = TimeDelta::minutes(5);
 
@@ -62,6 +73,18 @@ struct DelegationKey {
     value: String,
 }
 
+/// How long a token lasts by which a COPY reads files of so many bytes.
+pub(super) fn lasts(bytes: u64) -> Duration {
+    let minutes = LASTS_MINUTES_MIN + bytes / GIB;
+    Duration::from_mins(minutes.min(LASTS_MINUTES_MAX))
+}
+
+/// Whether a COPY failed because the token that lets it read ended before it had read everything, and another one may
+/// help. It goes for those that the catalog gives out as well.
+pub(super) fn has_ended(sql: &SqlFailure, sends: u32) -> bool {
+    sql.is_shut_out && sql.is_out_of_time && sends <= SENDS_MAX
+}
+
 impl Signer {
     /// Asks nobody yet.
     pub fn new(staging: &StoreConfig, secrets: Providers, http: reqwest::Client) -> Self {
@@ -72,12 +95,12 @@ impl Signer {
         }
     }
 
-    /// A token for a folder of the store, from now on.
-    pub async fn token(&self, folder: &Path) -> Result<Secret> {
+    /// A token for a folder of the store, from now on, for so long.
+    pub async fn token(&self, folder: &Path, lasts: Duration) -> Result<Secret> {
         let doing = "sign for the staged files (copy_credential = \"sas\")";
         let place = azure_place(&self.staging, &self.secrets).await?;
         let now = Utc::now();
-        let until = now + LASTS;
+        let until = now + lasts;
         let key = match &self.staging.auth {
             StoreAuth::AccountKey(key) => Key::Account(resolve(key, &self.secrets).await?),
             _ => Key::Delegated(
@@ -216,7 +239,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::load::databricks::tests::answerer::{Answered, Answerer};
+    use crate::http::answerer::{Answered, Answerer};
 
     /// The emulator's; its documentation publishes it.
     const KEY: &str = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
@@ -248,6 +271,13 @@ mod tests {
             &sig=AQEGIRXe//eHua9dnalQZFR5zk2qA9ITXvQqD1YUYiw%3D";
         let key: DelegationKey = quick_xml::de::from_str(&key_answer()).unwrap();
         assert_eq!(signed(&Key::Delegated(key)), pairs(delegated));
+    }
+
+    #[test]
+    fn a_token_lasts_for_what_is_read() {
+        for (bytes, minutes) in [(0, 10), (GIB - 1, 10), (5 * GIB, 15), (50 * GIB, 60), (u64::MAX, 60)] {
+            assert_eq!(lasts(bytes), Duration::from_mins(minutes), "{bytes}");
+        }
     }
 
     fn key_answer() -> String {

@@ -15,7 +15,7 @@ use super::render::scd2::scd2;
 use super::render::sync::sync;
 use super::render::table::create_staging;
 use super::render::{count, count_run, overwrite, replace_range};
-use super::unreadable;
+use super::{sas, unreadable};
 use crate::error::{Error, ErrorKind, Result};
 use crate::load::{Reply, Work};
 use crate::model::job::WriteMode;
@@ -113,7 +113,10 @@ pub(super) async fn send(loader: &Databricks, work: &Work<'_>, step: Step) -> Re
         _ => Live::default(),
     };
     let access = match step {
-        Step::Copy(_) => loader.access(&staged(work)).await?,
+        Step::Copy(n) => {
+            let bytes: u64 = chunk(work.files, n).iter().map(|f| f.bytes).sum();
+            loader.access(&staged(work), sas::lasts(bytes)).await?
+        }
         Step::CreateStaging | Step::Apply => Access::Covered,
     };
     let statement = statement(loader, work, step, &Sending { live, access })?;
@@ -134,17 +137,22 @@ async fn settle(
     answer: std::result::Result<Answer, Failure>,
 ) -> Result<Reply> {
     let rows = match answer {
-        Ok(Answer::Running(id)) => return Ok(Reply::Running(id)),
+        Ok(Answer::Pending(id) | Answer::Running(id)) => return Ok(Reply::Running(id)),
         Ok(Answer::Done(rows)) => rows,
         Err(failure) if failure.says(SqlVerdict::NoTransactions) && matches!(step, Step::Copy(_)) => {
             return ledger::do_without(loader, work, failure).await;
         }
         Err(failure) => return fate(loader, work, step, failure).await,
     };
+    took_effect(loader, work, step, &rows).await
+}
+
+/// What a step did, by the rows that it answered with, if any came.
+async fn took_effect(loader: &Databricks, work: &Work<'_>, step: Step, rows: &Rows) -> Result<Reply> {
     match step {
         Step::CreateStaging => Ok(Reply::Done(Outcome::default())),
-        Step::Copy(n) => copied(loader, work, n, &rows).await,
-        Step::Apply => Ok(Reply::Done(applied(work, &rows))),
+        Step::Copy(n) => copied(loader, work, n, rows).await,
+        Step::Apply => Ok(Reply::Done(applied(work, rows))),
     }
 }
 
@@ -236,7 +244,14 @@ async fn count_loaded(loader: &Databricks, work: &Work<'_>) -> Result<u64> {
 async fn fate(loader: &Databricks, work: &Work<'_>, step: Step, failure: Failure) -> Result<Reply> {
     let again = |failure: &Failure| Ok(Reply::SendAgain(failure.to_string()));
     let sql = match &failure.kind {
-        FailureKind::Ended(_) => return again(&failure),
+        // It may run all the same, where the host of the workspace was changed; beside a COPY another one may go out.
+        FailureKind::Forgotten if step == Step::Apply && work.staging.is_some() => {
+            return Ok(Reply::StartOver(failure.to_string()));
+        }
+        FailureKind::Ended(_) | FailureKind::Forgotten => return again(&failure),
+        FailureKind::Sql(sql) if sql.verdict() == SqlVerdict::Committed => {
+            return took_effect(loader, work, step, &Rows::default()).await;
+        }
         FailureKind::Sql(_) if failure.may_be_repeated() => return again(&failure),
         FailureKind::Sql(sql) => sql,
         // Refused at the door, a statement has not run; a question that is refused says nothing of the statement.
@@ -259,11 +274,12 @@ async fn fate(loader: &Databricks, work: &Work<'_>, step: Step, failure: Failure
         (SqlVerdict::Missing, Step::Copy(_) | Step::Apply) => {
             let staging = loader.staging_table(work).ok();
             match staging.filter(|s| names(&sql.message, s)) {
-                Some(_) => Ok(Reply::StagingGone(failure.to_string())),
+                Some(_) => Ok(Reply::StartOver(failure.to_string())),
                 // The target was dropped: the next call makes it again.
                 None => again(&failure),
             }
         }
+        (SqlVerdict::Access, Step::Copy(_)) if sas::has_ended(sql, work.sends) => again(&failure),
         (SqlVerdict::FileGone, Step::Copy(n)) => match unreadable::are_whole(loader, work, n).await? {
             true => unreadable::though_whole(work, step, &failure, sql),
             false => lost(failure, "a staged file cannot be read"),

@@ -3,6 +3,8 @@
 //! The order is what makes it safe (rule 10): first the source is gone, so that nothing can begin any more; then a
 //! commit of metadata fails what has begun (a run ledger is told before that). It refuses to return before each of them is certain.
 
+use std::time::Duration;
+
 use futures::TryStreamExt as _;
 use object_store::ObjectStoreExt as _;
 
@@ -11,9 +13,22 @@ use super::client::{Failure, Rows, SqlVerdict, Statement};
 use super::{ledger, render};
 use crate::error::{Error, Result};
 use crate::load::Work;
+use crate::model::run::Step;
 use crate::model::table::{LINEAGE_RUN, TableName};
 use crate::model::watermark::RunId;
 use crate::store::failure;
+
+/// The service takes a cancel within a second. One that it does not take is not worth waiting for: the fence comes anyway.
+const CANCEL_MAX: Duration = Duration::from_secs(5);
+
+/// Asks the service to end a statement, and does not look whether it did.
+pub(super) async fn cancel(loader: &Databricks, work: &Work<'_>, step: Step, statement: &str) {
+    let step = step.to_string();
+    let asked = tokio::time::timeout(CANCEL_MAX, loader.client.cancel(&step, statement)).await;
+    if !matches!(asked, Ok(Ok(()))) {
+        tracing::debug!(run = %work.run, step, statement, "a statement of a run that is given up was not cancelled");
+    }
+}
 
 /// No write of the run can take effect any more when this has returned.
 pub(super) async fn shut_out(loader: &Databricks, work: &Work<'_>) -> Result<()> {

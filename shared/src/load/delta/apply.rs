@@ -71,7 +71,7 @@ async fn apply_once(
     }
     view.check_shape(&table.place.name)?;
     if claim(&view, work)?.is_some() {
-        return Err(changed("it does not name this life as its feeder"));
+        return Err(changed("its feeders are not those that it has to name"));
     }
     if known.parts.is_none() {
         known.parts = Some(check_parts(table, work).await?);

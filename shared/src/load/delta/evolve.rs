@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::columns::{Field, Fields, IS_CURRENT, check_names, wanted};
 use crate::error::{Error, ErrorKind, Result};
-use crate::load::holds_history;
+use crate::load::{Work, holds_history};
 use crate::model::job::{MissingRows, WriteMode};
 use crate::model::run::{Reload, ReloadRange, RunKind, RunPlan};
 use crate::model::table::ColumnType;
@@ -43,8 +43,9 @@ pub(super) fn new_table(plan: &RunPlan) -> Result<Fields> {
 }
 
 /// What must change in a table for a run; `None` if nothing must.
-pub(super) fn evolution(table: &Fields, plan: &RunPlan) -> Result<Option<Evolution>> {
-    refuse_history(table, plan)?;
+pub(super) fn evolution(table: &Fields, work: &Work<'_>) -> Result<Option<Evolution>> {
+    refuse_history(table, work)?;
+    let plan = work.plan;
     let wanted = wanted(plan);
     check_names(&plan.target.to_string(), &wanted)?;
     check_key(plan, &wanted)?;
@@ -72,9 +73,10 @@ pub(super) fn evolution(table: &Fields, plan: &RunPlan) -> Result<Option<Evoluti
 }
 
 /// Refuses to take a key for one row where scd2 keeps several.
-pub(super) fn refuse_history(table: &Fields, plan: &RunPlan) -> Result<()> {
+pub(super) fn refuse_history(table: &Fields, work: &Work<'_>) -> Result<()> {
+    let plan = work.plan;
     match table.get(IS_CURRENT) {
-        Some(_) if plan.is_by_key() && plan.mode != WriteMode::Scd2 => Err(holds_history(plan)),
+        Some(_) if plan.is_by_key() && plan.mode != WriteMode::Scd2 => Err(holds_history(work)),
         _ => Ok(()),
     }
 }

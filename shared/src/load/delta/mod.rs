@@ -268,14 +268,6 @@ fn described(view: &view::View) -> TargetTable {
             comment: f.comment().map(str::to_owned),
         })
     });
-    let fed_by: BTreeMap<JobName, Life> = view
-        .properties
-        .iter()
-        .filter_map(|(name, life)| {
-            let job = JobName::parse(name.strip_prefix(place::CLAIM)?).ok()?;
-            Some((job, Life(life.clone())))
-        })
-        .collect();
     let comment = view.snapshot.table_configuration().metadata().description();
     TargetTable {
         schema: TableSchema {
@@ -283,6 +275,15 @@ fn described(view: &view::View) -> TargetTable {
             key: Vec::new(),
             comment: comment.map(str::to_owned),
         },
-        fed_by,
+        fed_by: fed_by(view),
     }
+}
+
+/// The life that feeds it for each job that put itself down.
+fn fed_by(view: &view::View) -> BTreeMap<JobName, Life> {
+    let lives = view.properties.iter().filter_map(|(name, life)| {
+        let job = JobName::parse(name.strip_prefix(place::CLAIM)?).ok()?;
+        Some((job, Life(life.clone())))
+    });
+    lives.collect()
 }

@@ -11,11 +11,12 @@ use serde_json::{Value, json};
 use super::columns::Fields;
 use super::door::{Change, NewTable, Note, Put};
 use super::evolve::{evolution, new_table, refuse_history, rewrites_all};
-use super::place::{app_id, claim_property};
+use super::fed_by;
+use super::place::{CLAIM, app_id, claim_property};
 use super::table::{Table, Tries, Try};
 use super::view::View;
 use crate::error::{Error, ErrorKind, Result};
-use crate::load::{Work, target_forgot_us, target_is_gone};
+use crate::load::{Work, refuse_rows_of_others, target_forgot_us, target_is_gone};
 use crate::model::job::WriteMode;
 use crate::model::run::Claim;
 
@@ -51,26 +52,26 @@ async fn prepare_once(table: &Table, work: &Work<'_>) -> Result<Try<()>> {
     if is_placeholder && work.plan.claim == Claim::Continue {
         return Err(target_is_gone(work));
     }
-    let claim = claim(&view, work)?;
+    let feeders = claim(&view, work)?;
     if is_placeholder && work.plan.mode == WriteMode::DeleteSync {
         return Err(nothing_to_sync(work));
     }
     let (fields, operation, widens) = if is_placeholder {
         (Some(new_table(work.plan)?), "REPLACE COLUMNS", false)
     } else if rewrites_all(work.plan) {
-        refuse_history(&view.fields, work.plan)?;
+        refuse_history(&view.fields, work)?;
         // The columns change in the commit that replaces the rows.
         (None, "SET TBLPROPERTIES", false)
     } else {
-        match evolution(&view.fields, work.plan)? {
+        match evolution(&view.fields, work)? {
             Some(e) => (Some(e.fields), e.operation, e.widens),
             None => (None, "SET TBLPROPERTIES", false),
         }
     };
-    if fields.is_none() && claim.is_none() {
+    if fields.is_none() && feeders.is_none() {
         return Ok(Try::Done(()));
     }
-    let mut change = alter(&view, fields.as_ref(), claim, widens)?;
+    let mut change = alter(&view, fields.as_ref(), feeders, widens)?;
     change.operation = operation.to_owned();
     change.note = note(work, "prepare");
     let put = table.commit(&view, change).await?;
@@ -146,8 +147,36 @@ pub(super) fn left_behind(work: &Work<'_>, last: u64) -> Error {
     .run_is_lost()
 }
 
+/// What a run changes in what a table says of its feeders.
+#[derive(Debug)]
+pub(super) struct Feeders {
+    /// The property of its job, and the life to put down there.
+    own: Option<(String, String)>,
+    /// The properties of other jobs, which go.
+    gone: Vec<String>,
+}
+
+/// Whom the table has to name as its feeders from now on; `None` if it does.
+pub(super) fn claim(view: &View, work: &Work<'_>) -> Result<Option<Feeders>> {
+    refuse_rows_of_others(work, &fed_by(view))?;
+    let own = own_life(view, work)?;
+    let gone = fed_no_more(view, work);
+    Ok((own.is_some() || !gone.is_empty()).then_some(Feeders { own, gone }))
+}
+
+/// The names of other jobs, where the user said that these feed the table no more. One of them that comes all the same
+/// has to miss its own (`Claim::Continue`): its rows are about to go, and it would bring the newest ones alone.
+fn fed_no_more(view: &View, work: &Work<'_>) -> Vec<String> {
+    if !work.plan.kind.replaces_others() {
+        return Vec::new();
+    }
+    let own = claim_property(&work.run.job);
+    let names = view.properties.keys().filter(|name| name.starts_with(CLAIM));
+    names.filter(|name| **name != own).cloned().collect()
+}
+
 /// The life to put down; `None` if it is there. Another one is refused unless the user said to take over.
-pub(super) fn claim(view: &View, work: &Work<'_>) -> Result<Option<(String, String)>> {
+fn own_life(view: &View, work: &Work<'_>) -> Result<Option<(String, String)>> {
     let property = claim_property(&work.run.job);
     let own = work.run.life.0.clone();
     match view.properties.get(&property) {
@@ -165,12 +194,7 @@ pub(super) fn claim(view: &View, work: &Work<'_>) -> Result<Option<(String, Stri
 }
 
 /// A metadata commit.
-pub(super) fn alter(
-    view: &View,
-    fields: Option<&Fields>,
-    claim: Option<(String, String)>,
-    widens: bool,
-) -> Result<Change> {
+pub(super) fn alter(view: &View, fields: Option<&Fields>, feeders: Option<Feeders>, widens: bool) -> Result<Change> {
     let mut action = view.metadata_action();
     let metadata = action
         .get_mut("metaData")
@@ -183,8 +207,11 @@ pub(super) fn alter(
         .get_mut("configuration")
         .and_then(Value::as_object_mut)
         .ok_or_else(|| Error::bug("a metadata action without configuration"))?;
-    if let Some((property, life)) = claim {
-        configuration.insert(property, life.into());
+    if let Some(Feeders { own, gone }) = feeders {
+        configuration.retain(|property, _| !gone.contains(property));
+        if let Some((property, life)) = own {
+            configuration.insert(property, life.into());
+        }
     }
     if fields.is_some() {
         configuration.remove(PLACEHOLDER);
@@ -267,7 +294,7 @@ async fn check_surroundings(table: &Table) -> Result<()> {
 /// The change of columns that a full reload commits together with the rows it replaces, decided on the very version
 /// that is committed on.
 pub(super) fn columns_for_replace(view: &View, work: &Work<'_>) -> Result<Option<(Change, Fields)>> {
-    match evolution(&view.fields, work.plan)? {
+    match evolution(&view.fields, work)? {
         Some(e) => Ok(Some((alter(view, Some(&e.fields), None, e.widens)?, e.fields))),
         None => Ok(None),
     }
@@ -275,7 +302,7 @@ pub(super) fn columns_for_replace(view: &View, work: &Work<'_>) -> Result<Option
 
 /// Turns "the columns changed meanwhile" into something that is tried again from the start.
 pub(super) fn check_columns(view: &View, work: &Work<'_>) -> Result<()> {
-    match evolution(&view.fields, work.plan)? {
+    match evolution(&view.fields, work)? {
         None => Ok(()),
         Some(_) => Err(Error::new(
             ErrorKind::Conflict,

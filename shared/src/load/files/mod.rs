@@ -20,7 +20,9 @@ use async_trait::async_trait;
 use object_store::ObjectStore;
 use object_store::path::Path;
 
-use super::{CleanRequest, Cleaned, HistoryEntry, Loader, Reply, StagingPlace, TargetTable, Work};
+use super::{
+    CleanRequest, Cleaned, HistoryEntry, Loader, Reply, StagingPlace, TargetTable, Work, refuse_rows_of_others,
+};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::check::{CheckLine, Verdict};
 use crate::model::job::WriteMode;
@@ -143,7 +145,11 @@ impl Loader for Files {
 
     async fn prepare(&self, work: &Work<'_>) -> Result<()> {
         supported(work.plan.mode)?;
-        owner::claim(self, work).await
+        if let Some(table) = owner::describe(self, &work.plan.target).await? {
+            refuse_rows_of_others(work, &table.fed_by)?;
+        }
+        owner::claim(self, work).await?;
+        owner::forget_others(self, work).await
     }
 
     async fn send(&self, work: &Work<'_>, step: Step) -> Result<Reply> {

@@ -62,18 +62,34 @@ pub(super) async fn claim(files: &Files, work: &Work<'_>) -> Result<()> {
     }
 }
 
-/// The table as its jobs' owners describe it; columns that a job does not have come after those it has.
-pub(super) async fn describe(files: &Files, target: &TableName) -> Result<Option<TargetTable>> {
+/// Takes the names of all other jobs away where the user said that they feed the table no more. One of them that comes all
+/// the same has to miss its own (`Claim::Continue`): its files are about to go, and it would bring the newest ones alone.
+pub(super) async fn forget_others(files: &Files, work: &Work<'_>) -> Result<()> {
+    if !work.plan.kind.replaces_others() {
+        return Ok(());
+    }
+    let own = path(files, &work.run.job, &work.plan.target);
+    let mut others = paths(files, &work.plan.target).await?;
+    others.retain(|path| *path != own);
+    files.delete_all(others).await.map(|_| ())
+}
+
+/// Where each job that ever fed the table puts itself down.
+async fn paths(files: &Files, target: &TableName) -> Result<Vec<Path>> {
     let folder = files.ledger(target);
     let listed = or_store_error(
         files.store.list_with_delimiter(Some(&folder)).await,
         &files.store,
         || format!("list {folder}"),
     )?;
-    let owners = listed.common_prefixes.into_iter().map(|job| {
-        let path = job.join("owner.json");
-        async move { ledger::read::<Owner>(files, &path).await }
-    });
+    let jobs = listed.common_prefixes.into_iter();
+    Ok(jobs.map(|job| job.join("owner.json")).collect())
+}
+
+/// The table as its jobs' owners describe it; columns that a job does not have come after those it has.
+pub(super) async fn describe(files: &Files, target: &TableName) -> Result<Option<TargetTable>> {
+    let owners = paths(files, target).await?.into_iter();
+    let owners = owners.map(|path| async move { ledger::read::<Owner>(files, &path).await });
     let owners: Vec<Option<Found<Owner>>> = futures::stream::iter(owners).buffered(8).try_collect().await?;
     let mut table: Option<TargetTable> = None;
     for Owner { job, life, schema } in owners.into_iter().flatten().map(|found| found.value) {

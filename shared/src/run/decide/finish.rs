@@ -33,13 +33,16 @@ pub struct FinishCall {
     pub is_belted: bool,
 }
 
-/// A step, under the staging name of the intent that allowed it.
+/// A send of a step, under the staging name of the intent that allowed it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Pending {
     /// The step.
     pub step: Step,
     /// The name `run.json` held then.
     pub staging: Option<String>,
+    /// How often the step was sent by then, this send included: what is heard of an older send says nothing of the one
+    /// that somebody else has sent since.
+    pub sends: u32,
 }
 
 /// What is known of a step after a call, as far as decisions go.
@@ -51,8 +54,8 @@ pub enum ReplySeen {
     Running(String),
     /// It may be sent again.
     SendAgain,
-    /// The staging table is not there.
-    StagingGone,
+    /// The load has to be made again from its staging table on.
+    StartOver,
 }
 
 impl From<&Reply> for ReplySeen {
@@ -61,7 +64,7 @@ impl From<&Reply> for ReplySeen {
             Reply::Done(outcome) => Self::Done(*outcome),
             Reply::Running(statement) => Self::Running(statement.clone()),
             Reply::SendAgain(_) => Self::SendAgain,
-            Reply::StagingGone(_) => Self::StagingGone,
+            Reply::StartOver(_) => Self::StartOver,
         }
     }
 }
@@ -143,7 +146,7 @@ pub fn finish(
 
 /// An empty source empties a replaced target or range and closes the versions of a whole snapshot; elsewhere nothing
 /// happens.
-fn zero_rows_mean_something(run: &RunDocument) -> bool {
+pub(in crate::run) fn zero_rows_mean_something(run: &RunDocument) -> bool {
     let is_whole = run.plan.window.from.is_none() && run.plan.window.to.is_none();
     match run.plan.mode {
         WriteMode::Replace | WriteMode::ReplaceRange | WriteMode::DeleteSync => true,
@@ -166,7 +169,8 @@ fn load(rules: Rules, run: &RunDocument, sealed: Sealed, steps: &[Step], call: &
     };
     let step = steps[at];
     let recorded = record(run, step);
-    let is_current = |p: &Pending| p.step == step && p.staging == run.load.staging;
+    let sends = recorded.map_or(0, |r| r.sends);
+    let is_current = |p: &Pending| p.step == step && p.staging == run.load.staging && p.sends == sends;
     if let Some((_, reply)) = call.reply.as_ref().filter(|(p, _)| is_current(p)) {
         return match reply {
             ReplySeen::Done(outcome) if at + 1 == steps.len() => commit(run, sealed, Some((step, *outcome)), call),
@@ -176,8 +180,9 @@ fn load(rules: Rules, run: &RunDocument, sealed: Sealed, steps: &[Step], call: &
             // Asked after again, it would say the same for ever.
             ReplySeen::SendAgain if recorded.is_some_and(|r| !r.is_settled) => FinishAction::Settle(step),
             ReplySeen::SendAgain => FinishAction::Retry(step),
-            // Somebody dropped it, maybe a call that was about to start over.
-            ReplySeen::StagingGone => shut_out(call),
+            // It changes the target, and sends: whoever asks only has not got the right to that yet.
+            ReplySeen::StartOver if !call.is_prepared => FinishAction::Prepare,
+            ReplySeen::StartOver => shut_out(call),
         };
     }
     // Asking needs no look at the target; a statement is asked after every few seconds.
@@ -272,6 +277,19 @@ mod tests {
         serde_json::from_value(json!({"id": id, "plan": run_plan(WriteMode::Merge), "load": load})).unwrap()
     }
 
+    /// A call that has heard this of the first send.
+    fn heard(step: Step, reply: ReplySeen) -> FinishCall {
+        let pending = Pending {
+            step,
+            staging: Some("n1".into()),
+            sends: 1,
+        };
+        FinishCall {
+            reply: Some((pending, reply)),
+            ..FinishCall::default()
+        }
+    }
+
     fn next(run: &RunDocument, call: &FinishCall) -> FinishAction {
         let sealed = Sealed {
             is_complete: true,
@@ -289,14 +307,7 @@ mod tests {
 
     #[test]
     fn a_statement_that_ended_without_effect_is_forgotten_and_sent_again() {
-        let pending = Pending {
-            step: Step::Copy(0),
-            staging: Some("n1".into()),
-        };
-        let call = FinishCall {
-            reply: Some((pending, ReplySeen::SendAgain)),
-            ..FinishCall::default()
-        };
+        let call = heard(Step::Copy(0), ReplySeen::SendAgain);
         assert_eq!(next(&run(Some("01ef")), &call), FinishAction::Settle(Step::Copy(0)));
         assert_eq!(next(&run(None), &call), FinishAction::Settle(Step::Copy(0)));
         let mut settled = run(None);
@@ -307,6 +318,22 @@ mod tests {
             ..FinishCall::default()
         };
         assert_eq!(next(&run(None), &later), FinishAction::Intend(Step::Copy(0)));
+    }
+
+    #[test]
+    fn what_is_heard_of_an_older_send_says_nothing_of_the_newest() {
+        let call = heard(Step::Copy(0), ReplySeen::SendAgain);
+        let mut run = run(Some("01ef"));
+        run.load.steps[1].sends = 2;
+        assert_eq!(next(&run, &call), FinishAction::Poll(Step::Copy(0), "01ef".into()));
+    }
+
+    #[test]
+    fn nobody_starts_over_who_has_only_asked() {
+        let mut call = heard(Step::Copy(0), ReplySeen::StartOver);
+        assert_eq!(next(&run(Some("01ef")), &call), FinishAction::Prepare);
+        call.is_prepared = true;
+        assert_eq!(next(&run(Some("01ef")), &call), FinishAction::DropStaging);
     }
 
     #[test]

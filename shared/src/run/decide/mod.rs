@@ -11,8 +11,9 @@ mod rules;
 mod start_again;
 
 pub use abandon::{AbandonAction, AbandonCall, abandon};
+pub(in crate::run) use finish::zero_rows_mean_something;
 pub use finish::{FinishAction, FinishCall, Pending, ReplySeen, Sealed, finish};
-pub use plan::{PlanAction, PlanFound, plan};
+pub use plan::{PlanAction, PlanFound, next_reload, plan};
 pub use rules::{Rule, Rules};
 pub use start_again::{STARTED_AGAIN, given_up, is_taken};
 

@@ -31,6 +31,13 @@ pub enum PlanAction {
     Abandon,
 }
 
+/// Which reload the next run is, if it is one: what a user asks for now, or what is owed. A full reload that is asked for
+/// makes good what is owed, and may say what that one must not assume (`OtherRows::Replace`): it goes first, or nobody
+/// could ever say it. A range does not: what is owed reads its rows as well.
+pub fn next_reload<'a>(asked: Option<&'a Reload>, owed: Option<&'a Reload>) -> Option<&'a Reload> {
+    asked.filter(|asked| asked.is_full()).or(owed).or(asked)
+}
+
 /// Decides what a plan step does. The second value: the message asks for a reload that has to wait for the run that is
 /// open, so it must be sent again.
 pub fn plan(
@@ -152,5 +159,23 @@ mod tests {
         let own = run(LoadStatus::Open, RunKind::Reload(reload.clone()));
         assert_eq!(asked(&own, &[]), (PlanAction::Extract, false));
         assert_eq!(asked(&other, &["r1".into()]), (PlanAction::Nothing, false));
+    }
+
+    #[test]
+    fn a_full_reload_that_is_asked_for_goes_before_the_one_that_is_owed() {
+        let reload = |request: &str, what: ReloadRange, others: OtherRows| Reload {
+            request: request.into(),
+            what,
+            others,
+        };
+        let owed = reload("owed", ReloadRange::Full, OtherRows::Refuse);
+        let full = reload("full", ReloadRange::Full, OtherRows::Replace);
+        let range = reload("range", ReloadRange::Range { from: None, to: None }, OtherRows::Refuse);
+        assert_eq!(next_reload(Some(&full), Some(&owed)), Some(&full));
+        assert_eq!(next_reload(Some(&range), Some(&owed)), Some(&owed));
+        assert_eq!(next_reload(None, Some(&owed)), Some(&owed));
+        for asked in [Some(&full), Some(&range), None] {
+            assert_eq!(next_reload(asked, None), asked);
+        }
     }
 }

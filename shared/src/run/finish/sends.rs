@@ -14,7 +14,11 @@ use crate::report::EventKind;
 
 use super::super::decide::{FinishCall, Pending, ReplySeen, Rule};
 use super::super::record::record;
-use super::{Loading, millis};
+use super::Loading;
+
+/// So often a step is sent, or a staging table made, before somebody is told: as often as the local host delivers a
+/// message. Each is counted in the run's document, whichever call it was.
+const SENDS_MAX: u32 = 8;
 
 impl Loading<'_> {
     /// Takes the right to send a step once. A CREATE gets a staging name that no other CREATE will ever use (rule 3).
@@ -37,10 +41,7 @@ impl Loading<'_> {
             })
             .await?;
         if won {
-            self.call.intent = Some(Pending {
-                step,
-                staging: self.run.value.load.staging.clone(),
-            });
+            self.call.intent = Some(self.pending(step));
             self.call.reply = None;
         }
         Ok(())
@@ -49,8 +50,11 @@ impl Loading<'_> {
     pub(super) async fn send(&mut self, step: Step) -> Result<()> {
         // Used up before it is used: an error below leaves an unknown fate, and the next send counts itself again.
         self.call.intent = None;
-        let sends = record(&mut self.run.value.load, step).sends;
-        self.tell(EventKind::StepSent { step, sends });
+        let pending = self.pending(step);
+        self.tell(EventKind::StepSent {
+            step,
+            sends: pending.sends,
+        });
         let began = Instant::now();
         let reply = self.services.loader.send(&self.work_on(step), step).await;
         match &reply {
@@ -59,14 +63,8 @@ impl Loading<'_> {
             _ => self.spend(began.elapsed()),
         }
         let reply = self.answered(step, reply).await?;
-        if let Reply::Done(outcome) = &reply {
-            self.tell(EventKind::StepDone {
-                step,
-                outcome: *outcome,
-                duration_ms: millis(began),
-            });
-        }
-        self.heard(step, &reply);
+        self.tell_done(step, &reply);
+        self.heard(pending, &reply);
         Ok(())
     }
 
@@ -101,28 +99,59 @@ impl Loading<'_> {
 
     /// After the set operation was shut out: the staging table is made and filled again, under a name of its own.
     pub(super) async fn start_over(&mut self) -> Result<()> {
-        if std::mem::replace(&mut self.has_started_over, true) {
+        let id = self.run.value.id.clone();
+        let made = self.work_on(Step::CreateStaging).sends;
+        let why = self.why.take();
+        let why = why.unwrap_or_else(|| "nobody knows what became of the set operation".to_owned());
+        if made >= SENDS_MAX {
             let text = format!(
-                "cannot load run {}: its staging table is gone as often as it is made: look who drops tables whose names begin with _lakeward_",
-                self.run.value.id
+                "cannot load run {id}: its staging table was made {made} times and is gone again: look who drops tables whose names begin \
+                 with _lakeward_; the run is given up and read again"
             );
-            return Err(Error::new(ErrorKind::WarehouseBusy, text));
+            let error = Error::new(ErrorKind::WarehouseRejected, text).run_is_lost();
+            return Err(error.because(why));
         }
-        tracing::info!(run = %self.run.value.id, "nobody knows what became of the set operation: it is shut out and sent again");
+        tracing::info!(run = %id, "loads from a new staging table: {why}");
         self.change(|load| {
             load.staging = None;
             for entry in &mut load.steps {
-                (entry.statement, entry.outcome) = (None, None);
+                (entry.statement, entry.outcome, entry.sent_at) = (None, None, None);
                 entry.is_settled = entry.step == Step::Apply;
             }
         })
         .await?;
         // Won or lost, the staging table that is named now is another one.
         self.call = FinishCall {
-            is_prepared: true,
+            is_prepared: self.call.is_prepared,
             ..FinishCall::default()
         };
         Ok(())
+    }
+
+    /// A statement ended without effect and was sent in this call already. Somebody is told once that has not helped often.
+    pub(super) fn sent_in_vain(&mut self, step: Step) -> Error {
+        let id = self.run.value.id.clone();
+        let sends = self.work_on(step).sends;
+        let error = match sends {
+            SENDS_MAX.. => {
+                let text = format!(
+                    "cannot load run {id}: step {step} was sent {sends} times and ended without effect each time; it is sent once more \
+                     whenever the job runs, or is given up by `lakeward abandon {}`",
+                    id.job
+                );
+                Error::new(ErrorKind::WarehouseRejected, text)
+            }
+            _ => {
+                let text = format!("cannot load run {id}: step {step} ended without effect and is sent again");
+                // The first two are as quick as the host's own pauses.
+                let pause = Duration::from_secs(1 << sends.saturating_sub(3)) * u32::from(sends > 2);
+                Error::new(ErrorKind::WarehouseBusy, text).retry_after(pause)
+            }
+        };
+        match self.why.take() {
+            Some(why) => error.because(why),
+            None => error,
+        }
     }
 
     /// What has ended without effect is settled, whoever must act before it is sent again.
@@ -135,14 +164,21 @@ impl Loading<'_> {
         reply
     }
 
-    pub(super) fn heard(&mut self, step: Step, reply: &Reply) {
-        if let Reply::SendAgain(why) | Reply::StagingGone(why) = reply {
-            tracing::debug!(run = %self.run.value.id, %step, "ended without effect: {why}");
+    /// What a send or a question brought. The document may have moved on since: it is about that send and no other.
+    pub(super) fn heard(&mut self, asked: Pending, reply: &Reply) {
+        if let Reply::SendAgain(why) | Reply::StartOver(why) = reply {
+            tracing::debug!(run = %self.run.value.id, step = %asked.step, "ended without effect: {why}");
+            self.why = Some(why.clone());
         }
-        let pending = Pending {
+        self.call.reply = Some((asked, ReplySeen::from(reply)));
+    }
+
+    /// The newest send of a step.
+    pub(super) fn pending(&self, step: Step) -> Pending {
+        Pending {
             step,
             staging: self.run.value.load.staging.clone(),
-        };
-        self.call.reply = Some((pending, ReplySeen::from(reply)));
+            sends: self.work_on(step).sends,
+        }
     }
 }

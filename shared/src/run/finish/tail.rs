@@ -93,7 +93,8 @@ impl Loading<'_> {
         next.has_loaded |= !run.load.steps.is_empty();
         if let RunKind::Reload(reload) = &plan.kind {
             next.remember_reload(reload.request.clone());
-            if next.reload_owed.as_ref() == Some(reload) {
+            // Whichever was owed: the target is whole again.
+            if reload.is_full() {
                 next.reload_owed = None;
             }
         }

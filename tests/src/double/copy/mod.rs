@@ -58,7 +58,7 @@ pub async fn run(context: &Context, copy: &CopyInto) -> Result<Answer, SqlError>
     context.at(Point::SourceChecked).await?;
     // A credential may have ended since the files were listed.
     source::location(context, copy)?;
-    let local = source::fetch(&files, world.engine.is_real()).await?;
+    let local = source::fetch(world, &files).await?;
     let view = view_of(copy, &switches, &files, &local)?;
     if copy.validate {
         return validated(context, copy, view).await;

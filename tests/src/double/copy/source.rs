@@ -19,6 +19,7 @@ use crate::double::sql::copy_into::CopyInto;
 use crate::double::sql_error::{SqlError, sqlstate_of};
 use crate::double::statement::run::Context;
 use crate::double::switches::Switches;
+use crate::double::world::World;
 
 /// One file of the source.
 #[derive(Debug, Clone)]
@@ -111,7 +112,8 @@ pub fn location(context: &Context, copy: &CopyInto) -> Result<Location, SqlError
         );
         return Err(SqlError::new("INSUFFICIENT_PERMISSIONS", "42501", text));
     };
-    check_credential(copy, location.needs.as_ref(), context.world.utc())?;
+    let now = context.world.utc() + context.world.switches().storage_ahead;
+    check_credential(copy, location.needs.as_ref(), now)?;
     catalog.check_files(&location)?;
     Ok(location)
 }
@@ -196,12 +198,17 @@ pub fn read_footers(copy: &CopyInto, files: Vec<Staged>) -> Result<(Vec<Staged>,
     Ok((good, corrupt))
 }
 
-/// Fetches the files again, at the moment at which the statement reads them: one that is gone by now fails it.
-pub async fn fetch(files: &[Staged], is_kept: bool) -> Result<Local, SqlError> {
+/// Fetches the files again, at the moment at which the statement reads them: one that is gone by now fails it, and whoever
+/// deleted it should have waited.
+pub async fn fetch(world: &World, files: &[Staged]) -> Result<Local, SqlError> {
+    let is_kept = world.engine.is_real();
     let folder = tempfile::tempdir().expect("a folder for temporary files");
     let mut paths = Vec::new();
     for (index, file) in files.iter().enumerate() {
         let Some(bytes) = read(&file.store, &file.path).await? else {
+            world
+                .journal
+                .violation(format!("{} was deleted under an open COPY INTO", file.uri));
             let text = format!("File {} does not exist.", file.uri);
             return Err(SqlError::new("FAILED_READ_FILE.FILE_NOT_EXIST", "KD001", text));
         };

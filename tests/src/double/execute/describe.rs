@@ -20,6 +20,7 @@ const CONSTRAINT: &str = "lakeward.constraint.";
 
 /// Either of them.
 pub async fn run(context: &Context, sql: &str, mut cursor: Cursor<'_>) -> Result<Answer, SqlError> {
+    check_place(context, cursor)?;
     let namespace = &context.statement.request.namespace;
     if cursor.accept(&["SHOW", "TBLPROPERTIES"]) {
         let table = TableName::read(&mut cursor, namespace)?;
@@ -37,6 +38,19 @@ pub async fn run(context: &Context, sql: &str, mut cursor: Cursor<'_>) -> Result
         return as_json(context, &TableName::read(&mut cursor, namespace)?).await;
     }
     context.world.engine.run(job(context, sql), None).await
+}
+
+/// Nothing in a schema is shown to who may not use it, nor the schema itself. What is asked about is the first name that
+/// has its catalog with it; a shorter one is not judged.
+fn check_place(context: &Context, mut cursor: Cursor<'_>) -> Result<(), SqlError> {
+    while cursor.peek().is_some() {
+        let mut name = cursor;
+        if let [catalog, schema, ..] = name.name().unwrap_or_default().as_slice() {
+            return lock(&context.world.catalog).check_schema(catalog, schema);
+        }
+        cursor.skip();
+    }
+    Ok(())
 }
 
 /// docs delta-history: thirty days. The double's clock says when they are over.

@@ -2,7 +2,8 @@
 //!
 //! It refuses views of it that no loader asks for. Neighbours: `catalog` and the engine know the rows.
 
-use super::super::sql::{Kind, tokens};
+use super::super::sql::{Kind, literal, tokens};
+use crate::double::catalog::Catalog;
 use crate::double::engine::Detail;
 use crate::double::lock;
 use crate::double::sql::cursor::Cursor;
@@ -52,12 +53,9 @@ fn mention(context: &Context, cursor: &mut Cursor<'_>) -> Option<(String, String
 async fn rows(context: &Context, catalog: &str, view: &str) -> Result<String, SqlError> {
     let tables: Vec<TableName> = {
         let known = lock(&context.world.catalog);
-        known
-            .tables
-            .keys()
-            .filter(|table| table.catalog == catalog)
-            .cloned()
-            .collect()
+        known.check("USE CATALOG", catalog)?;
+        let is_seen = |table: &&TableName| table.catalog == catalog && is_shown(&known, &table.schema_name());
+        known.tables.keys().filter(is_seen).cloned().collect()
     };
     let (columns, rows): (&[&str], Vec<Vec<String>>) = match view {
         "schemata" => (&["catalog_name", "schema_name"], schemata(context, catalog)),
@@ -103,9 +101,15 @@ const COLUMNS: [&str; 8] = [
     "comment",
 ];
 
+/// Documented: it holds what its reader may see, and says nothing of the rest.
+fn is_shown(known: &Catalog, schema: &str) -> bool {
+    known.check("USE SCHEMA", schema).is_ok()
+}
+
 fn schemata(context: &Context, catalog: &str) -> Vec<Vec<String>> {
     let known = lock(&context.world.catalog);
-    let split = known.namespaces.iter().filter_map(|name| name.split_once('.'));
+    let shown = known.namespaces.iter().filter(|name| is_shown(&known, name));
+    let split = shown.filter_map(|name| name.split_once('.'));
     split
         .filter(|(of, _)| *of == catalog)
         .map(|(of, schema)| vec![of.into(), schema.into()])
@@ -181,7 +185,6 @@ async fn columns_of(context: &Context, tables: &[TableName]) -> Result<Vec<Vec<S
 }
 
 fn relation(columns: &[&str], rows: &[Vec<String>]) -> String {
-    let literal = |text: &String| format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"));
     if rows.is_empty() {
         let empty: Vec<String> = columns
             .iter()
@@ -189,10 +192,11 @@ fn relation(columns: &[&str], rows: &[Vec<String>]) -> String {
             .collect();
         return format!("(SELECT {} WHERE false)", empty.join(", "));
     }
-    let values: Vec<String> = rows
-        .iter()
-        .map(|row| format!("({})", row.iter().map(literal).collect::<Vec<_>>().join(", ")))
-        .collect();
+    let in_parentheses = |row: &Vec<String>| {
+        let cells: Vec<String> = row.iter().map(|text| literal(text)).collect();
+        format!("({})", cells.join(", "))
+    };
+    let values: Vec<String> = rows.iter().map(in_parentheses).collect();
     format!(
         "(SELECT * FROM VALUES {} AS v({}))",
         values.join(", "),

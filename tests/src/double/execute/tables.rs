@@ -10,7 +10,7 @@ use crate::double::lock;
 use crate::double::sql::column_definitions::{self, Definitions, read_options};
 use crate::double::sql::cursor::Cursor;
 use crate::double::sql::names::{TableName, quoted};
-use crate::double::sql::tokens;
+use crate::double::sql::{literal, tokens};
 use crate::double::sql_error::SqlError;
 use crate::double::statement::run::Context;
 use crate::double::switches::Ledger;
@@ -165,7 +165,6 @@ fn without_catalog_managed(cursor: &mut Cursor<'_>, facts: &mut TableFacts) -> R
     let to = cursor.offset_behind();
     let (managed, kept): (Vec<_>, Vec<_>) = options.into_iter().partition(|(key, _)| key == CATALOG_MANAGED);
     facts.is_catalog_managed |= managed.iter().any(|(_, value)| value == "supported");
-    let literal = |text: &str| format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"));
     let list: Vec<String> = kept
         .iter()
         .map(|(k, v)| format!("{} = {}", literal(k), literal(v)))
@@ -218,13 +217,17 @@ pub async fn alter(context: &Context, sql: &str, mut cursor: Cursor<'_>) -> Resu
     if cursor.sees(&["SET", "TBLPROPERTIES"]) {
         return set_properties(context, sql, cursor, table).await;
     }
+    if cursor.sees(&["UNSET", "TBLPROPERTIES"]) {
+        return unset_properties(context, sql, cursor, &table).await;
+    }
     if let Some(answer) = super::grants::tag(context, &table, &mut cursor)? {
         return Ok(answer);
     }
-    lock(&context.world.catalog).check_table("MODIFY", &table)?;
     if cursor.accept(&["DROP", "PRIMARY", "KEY"]) {
+        lock(&context.world.catalog).check_table("MANAGE", &table)?;
         return drop_primary_key(context, &table, cursor.accept(&["IF", "EXISTS"])).await;
     }
+    lock(&context.world.catalog).check_table("MODIFY", &table)?;
     refuse_null_in_key(context, &table, cursor)?;
     if cursor.accept(&["CLUSTER", "BY", "AUTO"]) {
         lock(&context.world.catalog).facts_mut(&table).clusters_itself = true;
@@ -331,6 +334,31 @@ async fn set_properties(
     if !touches_delta || !context.world.engine.is_real() {
         known.properties.extend(all);
     }
+    Ok(Answer::default())
+}
+
+/// `UNSET TBLPROPERTIES [IF EXISTS] ('…', …)`: needs what SET needs, and is a metadata commit as well.
+async fn unset_properties(
+    context: &Context,
+    sql: &str,
+    mut cursor: Cursor<'_>,
+    table: &TableName,
+) -> Result<Answer, SqlError> {
+    let privilege = context.world.switches().properties_privilege;
+    lock(&context.world.catalog).check_table(privilege, table)?;
+    cursor.expect(&["UNSET", "TBLPROPERTIES"])?;
+    cursor.accept(&["IF", "EXISTS"]);
+    let mut keys = Vec::new();
+    for mut item in cursor.parenthesised()?.items() {
+        keys.push(item.string()?);
+    }
+    // A table that is not there, found before anything is put down for it.
+    context.world.engine.describe(table, Detail::Columns).await?;
+    gated(context, job(context, sql), Some(table)).await?;
+    let mut catalog = lock(&context.world.catalog);
+    let known = catalog.facts_mut(table);
+    known.metadata_commits += 1;
+    known.properties.retain(|key, _| !keys.contains(key));
     Ok(Answer::default())
 }
 

@@ -78,8 +78,7 @@ fn router(world: Arc<World>) -> Router {
         .route("/oidc/v1/token", post(tokens::workspace))
         .route("/oidc/.well-known/oauth-authorization-server", get(tokens::discovery))
         .route("/aad/auth", get(tokens::tenant))
-        .route("/{tenant}/oauth2/token", post(tokens::entra_v1))
-        .route("/{tenant}/oauth2/v2.0/token", post(tokens::entra_v2))
+        .route("/{tenant}/oauth2/v2.0/token", post(tokens::entra))
         .route("/metadata/identity/oauth2/token", get(tokens::imds))
         .route("/msi/token", get(tokens::app_service))
         .route("/sts", post(sts::proof))
@@ -205,8 +204,11 @@ async fn behave(
         }
         _ => {}
     }
+    // Who is to lose the answer loses it at once, however long it would have waited for it.
     let request = match fault {
-        Some(Misbehaviour::AnswerAtOnce) => request.map(|body| without_waiting(&body)),
+        Some(Misbehaviour::AnswerAtOnce | Misbehaviour::AcceptThenDrop) if on == On::Submit => {
+            request.map(|body| without_waiting(&body))
+        }
         _ => request,
     };
     let answer = enter(world, router, request).await;

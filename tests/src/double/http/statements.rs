@@ -1,7 +1,7 @@
 //! The Statement Execution API: submit, poll, chunks, cancel, close.
 //!
-//! It refuses what the service refuses with 400: odd timeouts, formats that do not go inline, texts that are too long. A failure of
-//! SQL is 200.
+//! It refuses what the service refuses with 400: odd timeouts, formats that do not go inline, texts that are too long; and fields
+//! that nobody knows, which the service may pass over. A failure of SQL is 200.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +25,21 @@ use crate::double::world::World;
 const STATEMENT_BYTES_MAX: usize = 16 << 20;
 /// More are coerced.
 const QUERY_TAGS_MAX: usize = 20;
+/// Documented; a driver's session is refused by itself. What is called otherwise is a slip of ours.
+const KEYS: [&str; 12] = [
+    "statement",
+    "warehouse_id",
+    "session_id",
+    "catalog",
+    "schema",
+    "wait_timeout",
+    "on_wait_timeout",
+    "disposition",
+    "format",
+    "parameters",
+    "query_tags",
+    "row_limit",
+];
 
 struct Submission {
     request: Request,
@@ -63,58 +78,95 @@ pub async fn submit(State(world): Shared, body: Bytes) -> Answer {
 
 type Refused = Box<Answer>;
 
+fn invalid<T>(message: &str) -> Result<T, Refused> {
+    Err(Box::new(shapes::invalid(message)))
+}
+
+/// A text, if there is one; anything else in its place is refused.
+fn text_in(object: &Value, key: &str) -> Result<Option<String>, Refused> {
+    match &object[key] {
+        Value::Null => Ok(None),
+        Value::String(text) => Ok(Some(text.clone())),
+        _ => invalid(&format!("{key} must be a string")),
+    }
+}
+
+/// A text that has to be there.
+fn needed_in(object: &Value, key: &str) -> Result<String, Refused> {
+    match text_in(object, key)? {
+        Some(text) => Ok(text),
+        None => invalid(&format!("{key} is required")),
+    }
+}
+
+fn number_in(object: &Value, key: &str) -> Result<Option<usize>, Refused> {
+    match (&object[key], object[key].as_u64().map(usize::try_from)) {
+        (Value::Null, _) => Ok(None),
+        (_, Some(Ok(number))) => Ok(Some(number)),
+        _ => invalid(&format!("{key} must be a whole number")),
+    }
+}
+
+/// A list of objects that hold nothing but these; one that is not there is empty.
+fn list_in<'a>(body: &'a Value, key: &str, keys: &[&str]) -> Result<&'a [Value], Refused> {
+    match &body[key] {
+        Value::Null => Ok(&[]),
+        Value::Array(list) => {
+            list.iter().try_for_each(|entry| holds_only(entry, keys))?;
+            Ok(list.as_slice())
+        }
+        _ => invalid(&format!("{key} must be a list")),
+    }
+}
+
+/// What nobody knows is a slip of whoever sent it.
+fn holds_only(object: &Value, keys: &[&str]) -> Result<(), Refused> {
+    let Some(fields) = object.as_object() else {
+        return invalid("an object was expected");
+    };
+    match fields.keys().find(|key| !keys.contains(&key.as_str())) {
+        None => Ok(()),
+        Some(key) => invalid(&format!("there is no field '{key}'")),
+    }
+}
+
 fn read(body: &Value) -> Result<Submission, Refused> {
-    let text = |key: &str| body[key].as_str().map(str::to_owned);
-    let invalid = |message: &str| Box::new(shapes::invalid(message));
-    let texts = [
-        "wait_timeout",
-        "on_wait_timeout",
-        "disposition",
-        "format",
-        "catalog",
-        "schema",
-    ];
-    if let Some(key) = texts
-        .iter()
-        .find(|key| !(body[**key].is_null() || body[**key].is_string()))
-    {
-        return Err(invalid(&format!("{key} must be a string")));
-    }
-    let sql = text("statement").ok_or_else(|| invalid("statement is required"))?;
+    holds_only(body, &KEYS)?;
+    let text = |key: &str| text_in(body, key);
+    let sql = needed_in(body, "statement")?;
     if sql.len() > STATEMENT_BYTES_MAX {
-        return Err(invalid("The query text is larger than 16777216 bytes."));
+        return invalid("The query text is larger than 16777216 bytes.");
     }
-    let warehouse = text("warehouse_id").ok_or_else(|| invalid("warehouse_id is required"))?;
     if !body["session_id"].is_null() {
-        return Err(invalid("session_id is for drivers only"));
+        return invalid("session_id is for drivers only");
     }
-    let disposition = text("disposition").unwrap_or_else(|| "INLINE".into());
-    let format = text("format").unwrap_or_else(|| "JSON_ARRAY".into());
+    let disposition = text("disposition")?.unwrap_or_else(|| "INLINE".into());
+    let format = text("format")?.unwrap_or_else(|| "JSON_ARRAY".into());
     match (disposition.as_str(), format.as_str()) {
         ("INLINE" | "EXTERNAL_LINKS", "JSON_ARRAY") => {}
         ("EXTERNAL_LINKS", "ARROW_STREAM" | "CSV") => {
-            return Err(invalid("the double has no Arrow and no CSV results"));
+            return invalid("the double has no Arrow and no CSV results");
         }
-        _ => return Err(invalid("INLINE disposition supports only JSON_ARRAY format")),
+        _ => return invalid("INLINE disposition supports only JSON_ARRAY format"),
     }
-    let cancels_at_timeout = match text("on_wait_timeout").as_deref() {
+    let cancels_at_timeout = match text("on_wait_timeout")?.as_deref() {
         None | Some("CONTINUE") => false,
         Some("CANCEL") => true,
-        Some(_) => return Err(invalid("on_wait_timeout must be CONTINUE or CANCEL")),
+        Some(_) => return invalid("on_wait_timeout must be CONTINUE or CANCEL"),
     };
     Ok(Submission {
-        wait: read_wait(text("wait_timeout").as_deref().unwrap_or("10s"))?,
+        wait: read_wait(text("wait_timeout")?.as_deref().unwrap_or("10s"))?,
         cancels_at_timeout,
         request: Request {
             sql,
-            warehouse,
+            warehouse: needed_in(body, "warehouse_id")?,
             namespace: Namespace {
-                catalog: text("catalog"),
-                schema: text("schema"),
+                catalog: text("catalog")?,
+                schema: text("schema")?,
             },
-            parameters: read_parameters(&body["parameters"])?,
-            query_tags: read_tags(&body["query_tags"]),
-            row_limit: body["row_limit"].as_u64().and_then(|limit| usize::try_from(limit).ok()),
+            parameters: read_parameters(body)?,
+            query_tags: read_tags(body)?,
+            row_limit: number_in(body, "row_limit")?,
             by_links: disposition == "EXTERNAL_LINKS",
         },
     })
@@ -125,44 +177,30 @@ fn read_wait(text: &str) -> Result<Duration, Refused> {
     let seconds = text.strip_suffix('s').and_then(|digits| digits.parse::<u64>().ok());
     match seconds {
         Some(seconds @ (0 | 5..=50)) => Ok(Duration::from_secs(seconds)),
-        _ => Err(Box::new(shapes::invalid(
-            "wait_timeout must be 0s, or between 5s and 50s.",
-        ))),
+        _ => invalid("wait_timeout must be 0s, or between 5s and 50s."),
     }
 }
 
-fn read_parameters(list: &Value) -> Result<Vec<Parameter>, Refused> {
+fn read_parameters(body: &Value) -> Result<Vec<Parameter>, Refused> {
     let mut all = Vec::new();
-    for entry in list.as_array().into_iter().flatten() {
-        let Some(name) = entry["name"].as_str() else {
-            // Drivers send ordinals, and they work for drivers; the reference knows names only.
-            return Err(Box::new(shapes::invalid("parameters need a name")));
-        };
-        let value = match &entry["value"] {
-            Value::Null => None,
-            Value::String(text) => Some(text.clone()),
-            _ => return Err(Box::new(shapes::invalid("values of parameters are strings"))),
-        };
+    // Drivers send ordinals, and they work for drivers; the reference knows names only.
+    for entry in list_in(body, "parameters", &["name", "value", "type"])? {
         all.push(Parameter {
-            name: name.into(),
-            value,
-            type_text: entry["type"].as_str().unwrap_or("STRING").into(),
+            name: needed_in(entry, "name")?,
+            value: text_in(entry, "value")?,
+            type_text: text_in(entry, "type")?.unwrap_or_else(|| "STRING".into()),
         });
     }
     Ok(all)
 }
 
-fn read_tags(list: &Value) -> Vec<(String, String)> {
-    let pair = |tag: &Value| {
-        let text = |key: &str| tag[key].as_str().unwrap_or_default().to_owned();
-        (text("key"), text("value"))
-    };
-    list.as_array()
-        .into_iter()
-        .flatten()
-        .take(QUERY_TAGS_MAX)
-        .map(pair)
-        .collect()
+fn read_tags(body: &Value) -> Result<Vec<(String, String)>, Refused> {
+    let mut all = Vec::new();
+    let list = list_in(body, "query_tags", &["key", "value"])?;
+    for tag in list.iter().take(QUERY_TAGS_MAX) {
+        all.push((needed_in(tag, "key")?, text_in(tag, "value")?.unwrap_or_default()));
+    }
+    Ok(all)
 }
 
 fn check_warehouse(world: &World, id: &str) -> Result<(), Refused> {

@@ -1,4 +1,4 @@
-//! Token endpoints: the workspace's own (M2M and token exchange), Entra's two, and the two of managed identities.
+//! Token endpoints: the workspace's own (M2M and token exchange), Entra's, and the two of managed identities.
 //!
 //! It refuses every other way of sending the same: JSON bodies, secrets in the wrong place, wrong audiences.
 
@@ -6,18 +6,21 @@ use axum::body::Bytes;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, header};
 use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
+use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use percent_encoding::percent_decode_str;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::shapes;
 use super::{Answer, Shared, text_of};
-use crate::double::access::DATABRICKS_AUDIENCE;
+use crate::double::access::{DATABRICKS_AUDIENCE, STORAGE_AUDIENCE};
 use crate::double::lock;
 use crate::double::world::World;
 
 const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
+
+/// Of the host.
+const HOME_TENANT: &str = "6d1b2c3a-0000-4000-8000-000000000001";
 
 /// Pairs of a form or a query.
 pub(super) struct Form(Vec<(String, String)>);
@@ -40,7 +43,13 @@ impl Form {
 
 fn refused(error: &str, description: &str) -> Answer {
     let code = if error == "invalid_client" { 401 } else { 400 };
-    shapes::answer(code, &json!({"error": error, "error_description": description}))
+    // Entra's numbers stand apart as well.
+    let number = description
+        .strip_prefix("AADSTS")
+        .and_then(|rest| rest.split(':').next());
+    let codes: Vec<u64> = number.and_then(|text| text.parse().ok()).into_iter().collect();
+    let body = json!({"error": error, "error_description": description, "error_codes": codes});
+    shapes::answer(code, &body)
 }
 
 fn body(headers: &HeaderMap, body: &Bytes) -> Result<Form, Box<Answer>> {
@@ -100,40 +109,79 @@ fn basic(headers: &HeaderMap) -> Option<(String, String)> {
     Some((id.into(), secret.into()))
 }
 
-/// POST /{tenant}/oauth2/token
-pub async fn entra_v1(State(world): Shared, Path(_): Path<String>, headers: HeaderMap, bytes: Bytes) -> Answer {
-    entra(&world, &headers, &bytes, "resource", DATABRICKS_AUDIENCE)
-}
-
 /// POST /{tenant}/oauth2/v2.0/token
-pub async fn entra_v2(State(world): Shared, Path(_): Path<String>, headers: HeaderMap, bytes: Bytes) -> Answer {
-    entra(
-        &world,
-        &headers,
-        &bytes,
-        "scope",
-        &format!("{DATABRICKS_AUDIENCE}/.default"),
-    )
-}
-
-fn entra(world: &World, headers: &HeaderMap, bytes: &Bytes, key: &str, audience: &str) -> Answer {
-    let form = match body(headers, bytes) {
+pub async fn entra(State(world): Shared, Path(tenant): Path<String>, headers: HeaderMap, bytes: Bytes) -> Answer {
+    let form = match body(&headers, &bytes) {
         Ok(form) => form,
         Err(answer) => return *answer,
     };
-    if form.get("grant_type") != "client_credentials" || form.get(key) != audience {
-        return refused("invalid_request", &format!("grant_type or {key} is wrong"));
+    let audience = form.get("scope").strip_suffix("/.default").and_then(Audience::of);
+    let (true, Some(audience)) = (form.get("grant_type") == "client_credentials", audience) else {
+        return refused("invalid_request", "grant_type or scope is wrong");
+    };
+    let client = form.get("client_id");
+    if !world.access.is_in_tenant(client, &tenant) {
+        return refused(
+            "unauthorized_client",
+            "AADSTS700016: Application was not found in the directory.",
+        );
     }
-    if !world.access.knows(form.get("client_id"), form.get("client_secret")) {
+    if !world.access.knows(client, form.get("client_secret")) {
         return refused("invalid_client", "AADSTS7000215: Invalid client secret provided.");
     }
-    granted(world, "entra")
+    let life = world.switches().token_life;
+    let token = audience.token(&world, "entra", &tenant);
+    let body = json!({"access_token": token, "token_type": "Bearer", "expires_in": life.as_secs(),
+        "ext_expires_in": life.as_secs()});
+    shapes::answer(200, &body)
 }
 
-/// GET of the instance metadata service: only with its header, only for our audience.
+/// Whom a token of Entra is for.
+#[derive(Clone, Copy)]
+enum Audience {
+    Databricks,
+    Storage,
+}
+
+impl Audience {
+    fn of(text: &str) -> Option<Self> {
+        match text.trim_end_matches('/') {
+            DATABRICKS_AUDIENCE => Some(Self::Databricks),
+            STORAGE_AUDIENCE => Some(Self::Storage),
+            _ => None,
+        }
+    }
+
+    fn text(self) -> &'static str {
+        match self {
+            Self::Databricks => DATABRICKS_AUDIENCE,
+            Self::Storage => STORAGE_AUDIENCE,
+        }
+    }
+
+    /// A token that opens the workspace, or one that Azurite takes: it reads its claims and no signature.
+    fn token(self, world: &World, kind: &str, tenant: &str) -> String {
+        let until = world.now() + world.switches().token_life;
+        if matches!(self, Self::Databricks) {
+            return world.access.issue(kind, until);
+        }
+        let now = chrono::Utc::now().timestamp();
+        let ends = world.epoch_ms(until) / 1000;
+        let claims = json!({"aud": self.text(), "iss": format!("https://sts.windows.net/{tenant}/"), "iat": now,
+            "nbf": now - 60, "exp": ends, "tid": tenant, "oid": "0a1b2c3d-0000-4000-8000-000000000001"});
+        let head = json!({"alg": "none", "typ": "JWT"});
+        let part = |value: &Value| BASE64_URL_SAFE_NO_PAD.encode(value.to_string());
+        let token = format!("{}.{}.c2ln", part(&head), part(&claims));
+        world.access.issued(&format!("{kind} for storage"), &token);
+        token
+    }
+}
+
+/// GET of the instance metadata service: only with its header, only for our audiences.
 pub async fn imds(State(world): Shared, headers: HeaderMap, RawQuery(query): RawQuery) -> Answer {
     let form = Form::read(&query.unwrap_or_default());
-    if text_of(&headers, "metadata") != Some("true") || form.get("api-version") != "2018-02-01" {
+    let is_known = matches!(form.get("api-version"), "2018-02-01" | "2019-08-01");
+    if text_of(&headers, "metadata") != Some("true") || !is_known {
         return refused("invalid_request", "Required metadata header not specified");
     }
     managed(&world, &form, "imds")
@@ -150,23 +198,22 @@ pub async fn app_service(State(world): Shared, headers: HeaderMap, RawQuery(quer
 }
 
 fn managed(world: &World, form: &Form, kind: &str) -> Answer {
-    if form.get("resource").trim_end_matches('/') != DATABRICKS_AUDIENCE {
+    let Some(audience) = Audience::of(form.get("resource")) else {
         return refused(
             "invalid_resource",
             "AADSTS500011: The resource principal was not found.",
         );
-    }
+    };
     let client = form.get("client_id");
     if !client.is_empty() && !world.access.knows_client(client) {
         return refused("invalid_request", "Identity not found");
     }
     let until = world.now() + world.switches().token_life;
-    let token = world.access.issue(kind, until);
+    let token = audience.token(world, kind, HOME_TENANT);
     let expires_on = (world.epoch_ms(until) / 1000).to_string();
-    shapes::answer(
-        200,
-        &json!({"access_token": token, "expires_on": expires_on, "token_type": "Bearer"}),
-    )
+    let body = json!({"access_token": token, "expires_on": expires_on, "token_type": "Bearer",
+        "resource": audience.text()});
+    shapes::answer(200, &body)
 }
 
 /// Recorded.
@@ -183,7 +230,7 @@ pub async fn discovery(State(world): Shared) -> Answer {
 /// The tenant is in the `Location` of a redirect.
 pub async fn tenant() -> Answer {
     let mut answer = shapes::answer(302, &json!({}));
-    let to = "https://login.microsoftonline.com/6d1b2c3a-0000-4000-8000-000000000001/oauth2/authorize";
+    let to = format!("https://login.microsoftonline.com/{HOME_TENANT}/oauth2/authorize");
     answer
         .headers_mut()
         .insert(header::LOCATION, to.parse().expect("a url is a header's value"));

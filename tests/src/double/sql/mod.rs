@@ -152,6 +152,11 @@ pub fn joined(sql: &str) -> String {
     joined + &sql[from..]
 }
 
+/// A text as a literal.
+pub fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
+}
+
 /// The value of one literal: backslash escapes are on. Spark keeps the backslash before `%` and `_`, which are for LIKE.
 pub fn literal_value(token: &str) -> String {
     if let Some(raw) = token.strip_prefix(['r', 'R']) {

@@ -57,7 +57,7 @@ pub fn bind(sql: &str, parameters: &[Parameter]) -> Result<String, SqlError> {
             .find(|parameter| parameter.name == name)
             .ok_or_else(|| unbound(name))?;
         bound.push_str(&sql[copied..token.from]);
-        bound.push_str(&literal(parameter));
+        bound.push_str(&cast(parameter));
         copied = token.to;
         used.push(name);
     }
@@ -97,14 +97,11 @@ fn check_type(type_text: &str) -> Result<(), SqlError> {
     ))
 }
 
-fn literal(parameter: &Parameter) -> String {
+fn cast(parameter: &Parameter) -> String {
     let type_text = &parameter.type_text;
     match &parameter.value {
         None => format!("CAST(NULL AS {type_text})"),
-        Some(value) => {
-            let escaped = value.replace('\\', "\\\\").replace('\'', "\\'");
-            format!("CAST('{escaped}' AS {type_text})")
-        }
+        Some(value) => format!("CAST({} AS {type_text})", super::literal(value)),
     }
 }
 

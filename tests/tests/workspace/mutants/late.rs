@@ -12,12 +12,20 @@ use object_store::path::Path;
 use serde_json::{Value, json};
 
 use super::mutant::{
-    ALIKE, APPEND, Happens, Mutant, READ_AGAIN, REPLACE, force, hear_all_rows, hear_rows, hears, is_statement,
-    lose_the_answer, says, succeed,
+    ALIKE, APPEND, ENDLESS, Happens, Mutant, REPLACE, ROWS, cancel_after_five_seconds, force, hear_all_rows,
+    hear_count, hears, is_statement, lose_the_answer, says, succeed, succeed_with_rows,
 };
 
-const KEEP_ALIVE_IS_OVER: Duration = Duration::from_mins(16);
-const RESULT_IS_GONE: Duration = Duration::from_mins(61);
+/// Nobody has asked for too long: what runs dies.
+const KEEP_ALIVE_IS_OVER: Misbehaviour = Misbehaviour::ComesLate {
+    by: Duration::from_mins(16),
+    once_ended: false,
+};
+/// It ended too long ago.
+const RESULT_IS_GONE: Misbehaviour = Misbehaviour::ComesLate {
+    by: Duration::from_mins(61),
+    once_ended: true,
+};
 
 pub const LATE: &[Mutant] = &[
     Mutant {
@@ -28,19 +36,14 @@ pub const LATE: &[Mutant] = &[
             double
                 .faults()
                 .slow("COPY INTO", Point::Commit, 1, Duration::from_secs(5));
-            let late = Misbehaviour::ComesLate {
-                by: KEEP_ALIVE_IS_OVER,
-                once_ended: false,
-            };
-            double.faults().http(On::Poll, "COPY INTO", 1, late);
+            double.faults().http(On::Poll, "COPY INTO", 1, KEEP_ALIVE_IS_OVER);
         }),
         mutation: hears(|answer| {
             if is_statement(answer, "CANCELED") {
-                succeed(answer);
-                hear_rows(answer);
+                succeed_with_rows(answer);
             }
         }),
-        fails: "rows: ",
+        fails: "rows: [\"3/4/8/6/3/",
         ours: ALIKE,
     },
     Mutant {
@@ -48,18 +51,14 @@ pub const LATE: &[Mutant] = &[
         what: "waits for a result that is gone",
         job: APPEND,
         happens: Happens::Service(|double| {
-            let late = Misbehaviour::ComesLate {
-                by: RESULT_IS_GONE,
-                once_ended: true,
-            };
-            double.faults().http(On::Poll, "COPY INTO", 1, late);
+            double.faults().http(On::Poll, "COPY INTO", 1, RESULT_IS_GONE);
         }),
         mutation: hears(|answer| {
-            if is_statement(answer, "CLOSED") && answer["manifest"].is_null() {
+            if is_gone(answer) {
                 answer["status"] = json!({"state": "RUNNING"});
             }
         }),
-        fails: "no end",
+        fails: ENDLESS,
         ours: ALIKE,
     },
     Mutant {
@@ -67,21 +66,17 @@ pub const LATE: &[Mutant] = &[
         what: "takes a result that is gone for one of no rows",
         job: REPLACE,
         happens: Happens::Service(|double| {
-            let late = Misbehaviour::ComesLate {
-                by: RESULT_IS_GONE,
-                once_ended: true,
-            };
-            double.faults().http(On::Poll, "INSERT OVERWRITE", 1, late);
+            double.faults().http(On::Poll, "INSERT OVERWRITE", 1, RESULT_IS_GONE);
         }),
         mutation: hears(|answer| {
-            if is_statement(answer, "CLOSED") && answer["manifest"].is_null() {
+            if is_gone(answer) {
                 succeed(answer);
                 let column = json!({"name": "num_inserted_rows", "type_text": "BIGINT", "type_name": "LONG"});
                 answer["manifest"] = json!({"schema": {"columns": [column]}, "total_row_count": 1});
                 answer["result"] = json!({"data_array": [["0"]]});
             }
         }),
-        fails: READ_AGAIN,
+        fails: "6 rows were staged and the target took 0",
         ours: ALIKE,
     },
     Mutant {
@@ -97,24 +92,19 @@ pub const LATE: &[Mutant] = &[
         mutation: Mutation {
             says: |body| {
                 force(body);
-                if body["statement"]
-                    .as_str()
-                    .is_some_and(|sql| sql.starts_with("COPY INTO"))
-                {
-                    body["wait_timeout"] = json!("5s");
-                    body["on_wait_timeout"] = json!("CANCEL");
-                }
+                cancel_after_five_seconds(body);
             },
             hears: |answer| {
                 // It asked to be told the end: what is not at its end is cancelled.
                 if is_statement(answer, "RUNNING") {
                     answer["status"] = json!({"state": "CANCELED"});
                 }
-                hear_own_count(answer);
+                // It does not look at what is there beside its own.
+                hear_count(answer, ROWS);
             },
             ..Mutation::NONE
         },
-        fails: "rows: ",
+        fails: "rows: [\"9/12/24/36/6/",
         ours: ALIKE,
     },
     Mutant {
@@ -126,7 +116,7 @@ pub const LATE: &[Mutant] = &[
             lose_the_answer(double, "COPY INTO");
         }),
         mutation: BY_THE_HISTORY,
-        fails: "rows: ",
+        fails: "rows: [\"9/12/24/36/6/",
         ours: ALIKE,
     },
     Mutant {
@@ -155,13 +145,12 @@ pub const LATE: &[Mutant] = &[
                 let sql = asked_of(world, answer).filter(|sql| sql.starts_with("COPY INTO"));
                 if let Some(sql) = sql.filter(|_| is_statement(answer, "PENDING")) {
                     delete_staged(world, &sql);
-                    succeed(answer);
-                    hear_rows(answer);
+                    succeed_with_rows(answer);
                 }
             },
             ..Mutation::NONE
         },
-        fails: "rows: ",
+        fails: "was deleted under an open COPY INTO…rows: [\"3/4/8/6/3/",
         ours: ALIKE,
     },
     Mutant {
@@ -177,8 +166,8 @@ pub const LATE: &[Mutant] = &[
                 body["statement"] = json!("SELECT 1");
             }
         }),
-        fails: "rows: ",
-        ours: READ_AGAIN,
+        fails: "given up: somebody said so…rows: [\"9/12/24/36/6/",
+        ours: "given up: somebody said so",
     },
 ];
 
@@ -198,16 +187,14 @@ const BY_THE_HISTORY: Mutation = Mutation {
     },
     hears: |answer| {
         hear_all_rows(answer);
-        hear_own_count(answer);
+        hear_count(answer, ROWS);
     },
     ..Mutation::NONE
 };
 
-/// It does not look at what is there beside its own.
-fn hear_own_count(answer: &mut Value) {
-    if answer["manifest"]["schema"]["columns"][0]["name"] == "n" {
-        answer["result"]["data_array"] = json!([["3"]]);
-    }
+/// Whether it ended well, and its result is not to be had any more.
+fn is_gone(answer: &Value) -> bool {
+    is_statement(answer, "CLOSED") && answer["manifest"].is_null()
 }
 
 /// The statement that an answer is about.
@@ -225,10 +212,14 @@ fn delete_staged(world: &Arc<World>, sql: &str) {
     let location = location.expect("the folder is staged");
     let below = folder.strip_prefix(&location.url).expect("it covers the folder");
     let root = Path::from(format!("{}/{}", location.prefix, below.trim_matches('/')));
-    let delete = async {
+    let opened = async {
         while world.copies.files().is_empty() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    };
+    let delete = async {
+        let opened = tokio::time::timeout(Duration::from_mins(1), opened).await;
+        opened.expect("a COPY that was accepted opens its files");
         let files = location.store.list(Some(&root)).try_collect::<Vec<_>>();
         for file in files.await.expect("a list") {
             location.store.delete(&file.location).await.expect("it is there");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{Field, Schema};
 use arrow::error::ArrowError;
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, header};
 use lakeward_tests::double::Double;
 use lakeward_tests::double::faults::{Misbehaviour, On};
 use lakeward_tests::double::mutation::Mutation;
@@ -20,7 +20,8 @@ pub struct Mutant {
     pub job: &'static str,
     pub happens: Happens,
     pub mutation: Mutation,
-    /// What is seen of it: all that stands between `…`. `ALIKE` for a control, whom nothing happens to.
+    /// What is seen of it: all that stands between `…`, and nothing that has no part of it. `ALIKE` for a control, whom
+    /// nothing happens to.
     pub fails: &'static str,
     /// What is seen of ours.
     pub ours: &'static str,
@@ -29,20 +30,44 @@ pub struct Mutant {
 /// Both sides are alike, and nobody was refused.
 pub const ALIKE: &str = "";
 
-/// Of a run that is read again because what it staged is gone.
-pub const READ_AGAIN: &str = "given up: ";
+/// What a host says of a load that goes on for ever.
+pub const ENDLESS: &str = "there is no end of messages";
 
-/// Whether what was seen is what a mutant's line says.
-pub fn is_as(said: &str, seen: &str) -> bool {
-    match said {
-        ALIKE => seen.is_empty(),
-        _ => said.split('…').all(|part| seen.contains(part)),
+impl Mutant {
+    /// Whether it is told by what a table has beside its rows.
+    pub fn is_seen_beside_rows(&self) -> bool {
+        self.fails.contains("claim") || self.fails.contains("comment")
     }
+}
+
+/// Whether what was seen is what a mutant's line says, and nothing else.
+pub fn is_as(said: &str, seen: &[String]) -> bool {
+    if said == ALIKE {
+        return seen.is_empty();
+    }
+    let parts: Vec<&str> = said.split('…').collect();
+    let is_stopped = seen
+        .iter()
+        .any(|entry| entry.starts_with("refused: ") || entry.starts_with("given up: "));
+    let is_meant = |entry: &String| {
+        let has_a_part = parts.iter().any(|part| entry.contains(*part));
+        // Whoever was stopped has left rows out.
+        has_a_part || (is_stopped && is_about_rows(entry))
+    };
+    let is_seen = |part: &&str| seen.iter().any(|entry| entry.contains(*part));
+    parts.iter().all(is_seen) && seen.iter().all(is_meant)
+}
+
+/// Whether an entry says that the two sides differ.
+pub fn is_about_rows(entry: &str) -> bool {
+    entry.starts_with("rows: ")
 }
 
 /// Before or between staging and loading; to both sides, unless it says otherwise.
 pub enum Happens {
     Nothing,
+    /// Nothing, to the first load of a table: ours does not come before. That it loads so is seen where `Nothing` happens.
+    Alone,
     Service(fn(&Double)),
     /// The same to a target that was loaded before. Ours would put it down there: each side has a table of its own.
     Later(fn(&Double)),
@@ -97,7 +122,7 @@ pub const MERGE: &str = "cursor = \"at\"\nprimary_key = [\"k\", \"code\"]";
 pub const REPLACE: &str = "write = \"replace\"";
 
 /// New rows of each load.
-const ROWS: u32 = 3;
+pub const ROWS: u32 = 3;
 
 pub const fn says(says: fn(&mut Value)) -> Mutation {
     Mutation { says, ..Mutation::NONE }
@@ -114,6 +139,27 @@ pub const fn headers(headers: fn(&mut HeaderMap)) -> Mutation {
     Mutation {
         headers,
         ..Mutation::NONE
+    }
+}
+
+/// A request without what it would say of its sender in this way.
+pub fn withhold(headers: &mut HeaderMap, scheme: &str) {
+    let said = headers.get(header::AUTHORIZATION);
+    if said.is_some_and(|value| value.as_bytes().starts_with(scheme.as_bytes())) {
+        headers.remove(header::AUTHORIZATION);
+    }
+}
+
+/// Whether a statement is sent that begins so.
+pub fn begins_with(body: &Value, words: &str) -> bool {
+    body["statement"].as_str().is_some_and(|sql| sql.starts_with(words))
+}
+
+/// A COPY that takes longer is to be cancelled.
+pub fn cancel_after_five_seconds(body: &mut Value) {
+    if begins_with(body, "COPY INTO") {
+        body["wait_timeout"] = json!("5s");
+        body["on_wait_timeout"] = json!("CANCEL");
     }
 }
 
@@ -154,7 +200,8 @@ pub fn succeed(body: &mut Value) {
 }
 
 /// What a COPY that took all rows would have answered.
-pub fn hear_rows(body: &mut Value) {
+pub fn succeed_with_rows(body: &mut Value) {
+    succeed(body);
     let columns = ["num_affected_rows", "num_inserted_rows", "num_skipped_corrupt_files"];
     let columns = columns.map(|name| json!({"name": name, "type_text": "BIGINT", "type_name": "LONG"}));
     body["manifest"] = json!({"schema": {"columns": columns}, "total_row_count": 1});
@@ -183,6 +230,13 @@ pub fn hear_all_rows(answer: &mut Value) {
         };
         let cells: Vec<String> = columns.into_iter().flatten().map(cell).collect();
         answer["result"]["data_array"] = json!([cells]);
+    }
+}
+
+/// So many rows wherever rows were counted.
+pub fn hear_count(answer: &mut Value, rows: u32) {
+    if answer["manifest"]["schema"]["columns"][0]["name"] == "n" {
+        answer["result"]["data_array"] = json!([[rows.to_string()]]);
     }
 }
 
@@ -216,4 +270,25 @@ pub fn with_column(
         .map(|(field, column)| Field::new(field.name(), column.data_type().clone(), true))
         .collect();
     RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).expect("columns of one length")
+}
+
+#[test]
+fn a_line_is_met_by_what_it_says_and_by_nothing_else() {
+    for (said, seen, expected) in [
+        (ALIKE, vec![], true),
+        (ALIKE, vec!["rows: 3 of 6"], false),
+        ("took 0", vec!["given up: it took 0"], true),
+        ("took 0", vec!["refused: it took 0", "rows: 3 of 6"], true),
+        ("took 0", vec!["given up: it took 0", "violation: it came early"], false),
+        ("came early", vec!["violation: it came early", "rows: 3 of 6"], false),
+        (
+            "came early…rows: 3",
+            vec!["violation: it came early", "rows: 3 of 6"],
+            true,
+        ),
+        ("took 0…rows: 9", vec!["given up: it took 0"], false),
+    ] {
+        let seen: Vec<String> = seen.into_iter().map(str::to_owned).collect();
+        assert_eq!(is_as(said, &seen), expected, "{said} {seen:?}");
+    }
 }

@@ -9,8 +9,8 @@ use lakeward_tests::double::sql_error::SqlError;
 use serde_json::{Value, json};
 
 use super::mutant::{
-    ALIKE, APPEND, Happens, Mutant, fail, force, headers, hear_no_reason, hears, is_statement, lose_the_answer, reword,
-    says, succeed, without,
+    ALIKE, APPEND, Happens, Mutant, cancel_after_five_seconds, fail, force, headers, hear_no_reason, hears,
+    is_statement, lose_the_answer, reword, says, succeed, withhold, without,
 };
 
 pub const REQUESTS: &[Mutant] = &[
@@ -18,9 +18,9 @@ pub const REQUESTS: &[Mutant] = &[
         behaviour: 1,
         what: "no token",
         job: APPEND,
-        happens: Happens::Nothing,
-        mutation: headers(|headers| drop(headers.remove(header::AUTHORIZATION))),
-        fails: "refused: ",
+        happens: Happens::Alone,
+        mutation: headers(|headers| withhold(headers, "Bearer ")),
+        fails: "HTTP 401 401 Credential was not sent",
         ours: ALIKE,
     },
     Mutant {
@@ -28,15 +28,8 @@ pub const REQUESTS: &[Mutant] = &[
         what: "asks for a token without saying who it is",
         job: APPEND,
         happens: Happens::Service(|double| double.advance(Duration::from_hours(2))),
-        mutation: headers(|headers| {
-            let basic = headers
-                .get(header::AUTHORIZATION)
-                .is_some_and(|value| value.as_bytes().starts_with(b"Basic"));
-            if basic {
-                headers.remove(header::AUTHORIZATION);
-            }
-        }),
-        fails: "refused: ",
+        mutation: headers(|headers| withhold(headers, "Basic ")),
+        fails: "cannot get an access token…HTTP 401 invalid_client",
         ours: ALIKE,
     },
     Mutant {
@@ -52,33 +45,39 @@ pub const REQUESTS: &[Mutant] = &[
                 succeed(answer);
             }
         }),
-        fails: "given up: ",
+        fails: "COPY INTO took 0, skipping 0 files",
         ours: ALIKE,
     },
     Mutant {
         behaviour: 4,
         what: "whatever has an id has ended",
         job: APPEND,
-        happens: Happens::Service(|double| double.switch(|s| s.polls = (1, 1))),
+        happens: Happens::Service(|double| {
+            double.switch(|s| s.polls = (1, 1));
+            // It has not committed when the mutant counts what it took.
+            double
+                .faults()
+                .slow("COPY INTO", Point::Commit, 1, Duration::from_secs(2));
+        }),
         mutation: hears(|answer| {
             if is_statement(answer, "PENDING") || is_statement(answer, "RUNNING") {
                 succeed(answer);
             }
         }),
-        fails: "given up: ",
+        fails: "COPY INTO took 0, skipping 0 files",
         ours: ALIKE,
     },
     Mutant {
         behaviour: 5,
         what: "a second is time enough",
         job: APPEND,
-        happens: Happens::Nothing,
+        happens: Happens::Alone,
         mutation: says(|body| {
             if body["wait_timeout"].is_string() {
                 body["wait_timeout"] = json!("1s");
             }
         }),
-        fails: "refused: ",
+        fails: "wait_timeout must be 0s, or between 5s and 50s",
         ours: ALIKE,
     },
     Mutant {
@@ -91,15 +90,7 @@ pub const REQUESTS: &[Mutant] = &[
                 .slow("COPY INTO", Point::Commit, 1, Duration::from_millis(5500));
         }),
         mutation: Mutation {
-            says: |body| {
-                if body["statement"]
-                    .as_str()
-                    .is_some_and(|sql| sql.starts_with("COPY INTO"))
-                {
-                    body["wait_timeout"] = json!("5s");
-                    body["on_wait_timeout"] = json!("CANCEL");
-                }
-            },
+            says: cancel_after_five_seconds,
             hears: |answer| {
                 if is_statement(answer, "CANCELED") {
                     succeed(answer);
@@ -107,7 +98,7 @@ pub const REQUESTS: &[Mutant] = &[
             },
             ..Mutation::NONE
         },
-        fails: "given up: ",
+        fails: "COPY INTO took 0, skipping 0 files",
         ours: ALIKE,
     },
     Mutant {
@@ -116,7 +107,7 @@ pub const REQUESTS: &[Mutant] = &[
         job: APPEND,
         happens: Happens::Service(|double| lose_the_answer(double, "COPY INTO")),
         mutation: says(force),
-        fails: "given up: ",
+        fails: "3 rows were staged and the target holds 6 of it",
         ours: ALIKE,
     },
     Mutant {
@@ -131,7 +122,7 @@ pub const REQUESTS: &[Mutant] = &[
             double.faults().http(On::Submit, "COPY INTO", 1, refuse);
         }),
         mutation: headers(|headers| drop(headers.remove(header::RETRY_AFTER))),
-        fails: "violation: ",
+        fails: "before its Retry-After was over",
         ours: ALIKE,
     },
     Mutant {
@@ -144,20 +135,20 @@ pub const REQUESTS: &[Mutant] = &[
                 fail(answer);
             }
         }),
-        fails: "refused: ",
+        fails: "step describe…it failed",
         ours: ALIKE,
     },
     Mutant {
         behaviour: 13,
         what: "wants Arrow, inline",
         job: APPEND,
-        happens: Happens::Nothing,
+        happens: Happens::Alone,
         mutation: says(|body| {
             if body["format"].is_string() {
                 body["format"] = json!("ARROW_STREAM");
             }
         }),
-        fails: "refused: ",
+        fails: "INLINE disposition supports only JSON_ARRAY format",
         ours: ALIKE,
     },
     Mutant {
@@ -171,7 +162,7 @@ pub const REQUESTS: &[Mutant] = &[
                 without(&mut answer["result"], &["next_chunk_index", "next_chunk_internal_link"]);
             }
         }),
-        fails: "refused: ",
+        fails: "it does not say any more that job",
         ours: ALIKE,
     },
     Mutant {
@@ -187,7 +178,7 @@ pub const REQUESTS: &[Mutant] = &[
                 }
             }
         }),
-        fails: "refused: ",
+        fails: "a count has no number",
         ours: ALIKE,
     },
     Mutant {
@@ -199,16 +190,16 @@ pub const REQUESTS: &[Mutant] = &[
             double.faults().fail("COPY INTO", Point::Commit, 1, error);
         }),
         mutation: hears(hear_no_reason),
-        fails: "refused: ",
+        fails: "step copy_0…it failed",
         ours: ALIKE,
     },
     Mutant {
         behaviour: 17,
         what: "two statements at once",
         job: APPEND,
-        happens: Happens::Nothing,
+        happens: Happens::Alone,
         mutation: says(|body| reword(body, "COPY INTO", "SELECT 1; COPY INTO")),
-        fails: "PARSE_SYNTAX_ERROR",
+        fails: "Syntax error at or near 'COPY'",
         ours: ALIKE,
     },
     Mutant {
@@ -220,14 +211,14 @@ pub const REQUESTS: &[Mutant] = &[
             reword(body, "`main`.`raw`.", "");
             without(body, &["schema", "catalog"]);
         }),
-        fails: "cannot find table",
+        fails: "cannot find table…which earlier runs of job",
         ours: ALIKE,
     },
     Mutant {
         behaviour: 19,
         what: "leaves the markers without values",
         job: APPEND,
-        happens: Happens::Nothing,
+        happens: Happens::Alone,
         mutation: says(|body| without(body, &["parameters"])),
         fails: "UNBOUND_SQL_PARAMETER",
         ours: ALIKE,
@@ -236,26 +227,27 @@ pub const REQUESTS: &[Mutant] = &[
         behaviour: 20,
         what: "takes any warehouse for its own",
         job: APPEND,
-        happens: Happens::Nothing,
+        happens: Happens::Alone,
         mutation: says(|body| {
             if body["warehouse_id"].is_string() {
                 body["warehouse_id"] = json!("0000000000000000");
             }
         }),
-        fails: "refused: cannot load run",
+        fails: "0000000000000000 is not a valid endpoint id",
         ours: ALIKE,
     },
     Mutant {
         behaviour: 46,
         what: "wants every field",
         job: APPEND,
-        happens: Happens::Nothing,
+        happens: Happens::Alone,
         mutation: hears(|answer| {
             if answer["result"].is_object() && answer["result"]["row_offset"].is_null() {
                 fail(answer);
             }
         }),
-        fails: "refused: ",
+        // DDL has a result without fields.
+        fails: "step prepare…it failed",
         ours: ALIKE,
     },
 ];

@@ -12,10 +12,11 @@ use reqwest::header::CONTENT_TYPE;
 use serde::Deserialize;
 use url::form_urlencoded::Serializer;
 
-use super::{Refused, TOKEN_TIMEOUT, Tokens};
+use super::{TOKEN_TIMEOUT, Tokens};
 use crate::error::{Error, ErrorKind, OrError as _, Result};
-use crate::load::databricks::http::plain;
+use crate::http::plain;
 use crate::secrets::Secret;
+use crate::tokens::Refused;
 
 /// As long as it takes to exchange it, on clocks that are nearly alike. STS refuses what outlives the role's own session.
 const SECONDS: &str = "120";

@@ -7,12 +7,12 @@ use reqwest::header::HeaderMap;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
-use super::super::http::{plain, retry_after};
 use super::failure::{Failure, FailureKind};
 use super::sql_failure::{first_line, is_transient};
 use super::wire::ErrorIn;
 use super::{Client, failure};
 use crate::error::Error;
+use crate::http::{plain, retry_after};
 use crate::secrets::Secret;
 
 /// What may be done about a request that was not answered.
@@ -47,7 +47,7 @@ impl Client {
     pub(super) async fn call(&self, request: &Request<'_>) -> Result<Answered, Failure> {
         let attempt = || self.with_token(request);
         attempt
-            .retry(self.pauses.retries())
+            .retry(self.pauses.patience().retries())
             .sleep(tokio::time::sleep)
             .when(|e: &Failure| match &e.kind {
                 FailureKind::NotRun { .. } => true,
@@ -59,7 +59,7 @@ impl Client {
                     FailureKind::NotRun { retry_after, .. } => *retry_after,
                     _ => None,
                 };
-                self.pauses.before_retry(own, asked)
+                self.pauses.patience().before_retry(own, asked)
             })
             .await
     }

@@ -44,8 +44,10 @@ pub(in super::super) enum FailureKind {
         /// Its message's first line.
         why: String,
     },
-    /// It ended and its result cannot be had: cancelled, or too long ago.
+    /// It ended and its result cannot be had: cancelled, or cut.
     Ended(String),
+    /// The service does not know its id: it ended long ago, or runs in another workspace.
+    Forgotten,
     /// The engine refused it. It has changed nothing, unless it says so itself.
     Sql(SqlFailure),
 }
@@ -61,8 +63,11 @@ impl Failure {
 
     /// Whether the statement may be sent again for that very reason.
     pub fn may_be_repeated(&self) -> bool {
-        let is_unknown = matches!(self.kind, FailureKind::Unknown(_) | FailureKind::Ended(_));
-        is_unknown || self.says(SqlVerdict::Passes) || self.says(SqlVerdict::Committed)
+        let is_unknown = matches!(
+            self.kind,
+            FailureKind::Unknown(_) | FailureKind::Ended(_) | FailureKind::Forgotten
+        );
+        is_unknown || self.says(SqlVerdict::Passes)
     }
 
     /// Whether it says that.
@@ -90,7 +95,9 @@ impl Failure {
             FailureKind::NoToken(error) => (error.kind(), "there is no access token"),
             FailureKind::NotRun { .. } => (ErrorKind::WarehouseBusy, "it was not taken; it is sent again later"),
             FailureKind::Unknown(_) => (ErrorKind::WarehouseBusy, "its fate is unknown; it is sent again"),
-            FailureKind::Ended(_) => (ErrorKind::WarehouseBusy, "it ended without a result; it is sent again"),
+            FailureKind::Ended(_) | FailureKind::Forgotten => {
+                (ErrorKind::WarehouseBusy, "it ended without a result; it is sent again")
+            }
             FailureKind::Refused { status: 401 | 403, .. } => (
                 ErrorKind::Access,
                 "the credential was refused; look at [destination] auth, and at CAN USE on the warehouse",
@@ -110,7 +117,7 @@ impl Failure {
                 ),
                 SqlVerdict::Committed => (
                     ErrorKind::WarehouseBusy,
-                    "it has taken effect and did not end well; it is sent again",
+                    "it has taken effect, and what follows its commit failed",
                 ),
                 SqlVerdict::Access if sql.is_shut_out => (
                     ErrorKind::Access,
@@ -142,6 +149,7 @@ impl fmt::Display for Failure {
             FailureKind::NotRun { why, .. } | FailureKind::Unknown(why) | FailureKind::Ended(why) => {
                 f.write_str(why)?;
             }
+            FailureKind::Forgotten => f.write_str("the service does not know it any more")?,
             FailureKind::Refused { status, code, why } => write!(f, "HTTP {status} {code} {why}")?,
             FailureKind::Sql(sql) => write!(f, "{sql}")?,
         }

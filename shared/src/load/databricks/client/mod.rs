@@ -28,9 +28,10 @@ pub(super) use statement::{Answer, Rows, Statement, Subject, Wait};
 use wire::{ChunkIn, ParameterOut, StatementIn, Submission, TagOut};
 
 use super::auth::Tokens;
-use super::http;
+use super::notice::Notice;
 use super::pauses::Pauses;
 use crate::error::Result;
+use crate::http;
 use crate::model::watermark::RunId;
 
 /// Where statements go.
@@ -53,6 +54,7 @@ pub(super) struct Client {
     address: Address,
     tokens: Arc<Tokens>,
     pauses: Pauses,
+    notice: Notice,
     /// What its statements are about.
     run: Option<RunId>,
     /// How many were sent for each run, until somebody asks.
@@ -69,12 +71,13 @@ impl fmt::Debug for Client {
 
 impl Client {
     /// A client; nothing is asked yet.
-    pub fn new(address: Address, tokens: Arc<Tokens>, pauses: Pauses) -> Result<Self> {
+    pub fn new(address: Address, tokens: Arc<Tokens>, pauses: Pauses, notice: Notice) -> Result<Self> {
         Ok(Self {
             http: http::client(pauses.request_max)?,
             address,
             tokens,
             pauses,
+            notice,
             run: None,
             sent: Arc::default(),
         })
@@ -160,22 +163,14 @@ impl Client {
         };
         match self.call(&request).await {
             Ok(answer) => self.understood((step, subject), Some(id), answer).await,
-            // Results are kept for an hour; which status says that one is gone is not documented.
+            // A 400 is about the question: a token for another audience is refused so, and says nothing of the statement.
             Err(Failure {
-                kind:
-                    FailureKind::Refused {
-                        status: 400 | 404 | 410,
-                        ..
-                    },
+                kind: FailureKind::Refused { status: 404 | 410, .. },
                 request,
                 ..
             }) => Err(Failure {
                 request,
-                ..failure(
-                    step,
-                    Some(id),
-                    FailureKind::Ended("the service has forgotten it".into()),
-                )
+                ..failure(step, Some(id), FailureKind::Forgotten)
             }),
             Err(other) => Err(other),
         }
@@ -200,18 +195,28 @@ impl Client {
         // One that ran out its time has taken all of it.
         let has_time = || Instant::now() + self.pauses.poll_max < until;
         let once = || self.run_once(statement, until);
-        once.retry(self.pauses.retries())
+        let ended = once
+            .retry(self.pauses.patience().retries())
             .sleep(tokio::time::sleep)
             .when(|e: &Failure| e.may_be_repeated() && has_time())
-            .await
+            .await;
+        match ended {
+            // Sent again, it would fail behind its commit again.
+            Err(failure) if failure.says(SqlVerdict::Committed) => Ok(Rows::default()),
+            other => other,
+        }
     }
 
     async fn run_once(&self, statement: &Statement, until: Instant) -> Result<Rows, Failure> {
+        let sent = Instant::now();
         let mut answer = self.submit(statement).await?;
         for pause in self.pauses.polls().build() {
+            if matches!(answer, Answer::Pending(_)) && sent.elapsed() > self.pauses.pending_told {
+                self.notice.of_waiting();
+            }
             let id = match answer {
                 Answer::Done(rows) => return Ok(rows),
-                Answer::Running(id) => id,
+                Answer::Pending(id) | Answer::Running(id) => id,
             };
             if Instant::now() + pause > until {
                 // It must not take effect after others were told that it failed; if it does, it did what was asked.
@@ -246,7 +251,8 @@ impl Client {
         };
         let failed = |kind| named(Some(&id), kind);
         match answer.status.state.as_str() {
-            "PENDING" | "RUNNING" if !id.is_empty() => Ok(Answer::Running(id)),
+            "PENDING" if !id.is_empty() => Ok(Answer::Pending(id)),
+            "RUNNING" if !id.is_empty() => Ok(Answer::Running(id)),
             // CLOSED with its result is a success whose result came along; without, the result is lost.
             "CLOSED" if answer.manifest.is_none() || answer.result.is_none() => {
                 Err(failed(FailureKind::Ended("its result is gone".into())))

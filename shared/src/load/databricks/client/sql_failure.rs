@@ -85,9 +85,14 @@ pub(in super::super) struct SqlFailure {
     pub message: String,
     /// The store of the files would not let the warehouse in.
     pub is_shut_out: bool,
+    /// The same, because what would have let it in has ended.
+    pub is_out_of_time: bool,
     /// What the statement was about.
     subject: Subject,
 }
+
+/// What Azure Storage says of a signature that has ended.
+const OUT_OF_TIME: &str = "Signature not valid in the specified time frame";
 
 /// What Azure Storage and S3 say to somebody whom they do not let in.
 const STORE_REFUSES: &[&str] = &[
@@ -136,7 +141,11 @@ impl SqlFailure {
         let inner = message.split_once(class.as_str()).map_or("", |(_, rest)| rest);
         let wrapped = (class == WRAPPER).then(|| class_of(inner)).flatten();
         let (class, sqlstate) = match wrapped {
-            Some(cause) => (cause, sqlstate_of(inner)),
+            Some(cause) => {
+                // The first code behind the wrapper's class is still the wrapper's own.
+                let own = inner.split_once(cause.as_str()).and_then(|(_, rest)| sqlstate_of(rest));
+                (cause, own)
+            }
             None => (class, sql_state.map(str::to_owned).or_else(|| sqlstate_of(message))),
         };
         let mut failure = Self {
@@ -144,11 +153,11 @@ impl SqlFailure {
             sqlstate: sqlstate.unwrap_or_default(),
             code,
             message: first_line(message),
-            is_shut_out: false,
+            // Of a file that nobody lets us read the cause may stand below the first line.
+            is_shut_out: STORE_REFUSES.iter().any(|said| message.contains(said)),
+            is_out_of_time: message.contains(OUT_OF_TIME),
             subject,
         };
-        // Of a file that nobody lets us read the cause may stand below the first line.
-        failure.is_shut_out = STORE_REFUSES.iter().any(|said| message.contains(said));
         if failure.verdict() == SqlVerdict::Data {
             // Data exceptions and broken constraints quote the value.
             failure.message.clear();
@@ -235,7 +244,7 @@ impl SqlFailure {
             Some("42" | "44" | "54") => SqlVerdict::Refused,
             _ if TRANSIENT_CODES.contains(&self.code.as_str()) || is_transient(&self.message) => SqlVerdict::Passes,
             // By the standard: the connection, a rollback, the system below. XX is the engine's own defect: often gone with
-            // the executor that had it, and where it stays, the host's last delivery says so.
+            // the executor that had it, and where it stays, the last of its sends says so.
             Some("08" | "40" | "58" | "XX") => SqlVerdict::Passes,
             // Nothing was said at all: nobody could act on it.
             _ if self.class.is_empty() && self.code.is_empty() && self.message.is_empty() => SqlVerdict::Passes,
@@ -447,6 +456,11 @@ mod tests {
                 "[CAST_INVALID_INPUT] The value 'hunter2' … SQLSTATE: 22018",
                 SqlVerdict::Data,
             ),
+            (
+                "[NEVER_HEARD_OF] The value 'hunter2' … SQLSTATE: 22007",
+                SqlVerdict::Data,
+            ),
+            ("[NEVER_HEARD_OF] of another kind", SqlVerdict::Refused),
         ] {
             let message =
                 format!("[TASK_WRITE_FAILED] Task failed while writing rows to x. SQLSTATE: 58030\nCaused by: {inner}");

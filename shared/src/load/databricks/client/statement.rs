@@ -58,6 +58,8 @@ pub(in super::super) enum Subject {
 /// How a statement stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in super::super) enum Answer {
+    /// Accepted under this id; the warehouse has not begun with it.
+    Pending(String),
     /// Under way, under this id.
     Running(String),
     /// Ended well.

@@ -5,11 +5,11 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::super::auth::{HostIdentity, Tokens};
-use super::super::tests::answerer::{Answered, Answerer, Received, ddl, failed, ok, pending, refused, succeeded};
 use super::super::tests::fixture::run_id;
 use super::*;
 use crate::config::DatabricksAuth;
 use crate::error::ErrorKind;
+use crate::http::answerer::{Answered, Answerer, Received, ddl, failed, ok, pending, refused, succeeded};
 use crate::secrets::SecretText;
 
 /// Nobody waits in a test.
@@ -21,6 +21,7 @@ pub(in super::super) fn quick() -> Pauses {
         poll_min: Duration::from_millis(1),
         poll_max: Duration::from_millis(2),
         statement_max: Duration::from_secs(5),
+        pending_told: Duration::from_secs(3),
         request_max: Duration::from_secs(5),
         asked_max: Duration::from_secs(3),
     }
@@ -43,7 +44,7 @@ fn client_at(base: &str) -> Client {
         catalog: "main".into(),
         schema: "raw".into(),
     };
-    Client::new(address, Arc::new(tokens), quick()).unwrap()
+    Client::new(address, Arc::new(tokens), quick(), Notice::silent()).unwrap()
 }
 
 async fn answering(answer: impl Fn(&Received, usize) -> Answered + Send + Sync + 'static) -> (Answerer, Client) {
@@ -196,7 +197,7 @@ async fn questions_are_repeated_freely() {
     .await;
     assert_eq!(
         client.poll("apply", Subject::Rows, "01ef").await.unwrap(),
-        Answer::Running("01ef".into())
+        Answer::Pending("01ef".into())
     );
     assert_eq!(answerer.seen().len(), 4);
 }
@@ -234,7 +235,11 @@ async fn a_lost_result_is_not_an_empty_one() {
     }
     let (_answerer, client) = answering(|_, _| refused(404, "RESOURCE_DOES_NOT_EXIST", "x")).await;
     let failure = client.poll("apply", Subject::Rows, "01ef").await.unwrap_err();
-    assert!(matches!(failure.kind, FailureKind::Ended(_)), "{failure}");
+    assert!(matches!(failure.kind, FailureKind::Forgotten), "{failure}");
+    // A token for somebody else is refused so: it says nothing of the statement.
+    let (_answerer, client) = answering(|_, _| refused(400, "BAD_REQUEST", "IncorrectClaimException")).await;
+    let failure = client.poll("apply", Subject::Rows, "01ef").await.unwrap_err();
+    assert!(matches!(failure.kind, FailureKind::Refused { .. }), "{failure}");
 }
 
 #[tokio::test]
@@ -349,4 +354,35 @@ async fn a_statement_that_runs_too_long_is_cancelled_and_not_taken_for_done() {
     assert_eq!(answerer.statements().len(), 1, "what may yet succeed is not sent again");
     let last = answerer.seen().last().unwrap().line.clone();
     assert!(last.starts_with("POST ") && last.ends_with("/cancel"), "{last}");
+}
+
+/// How often the user is told of a warehouse that is in these states one after another, before it has done what it is asked.
+async fn told(states: &'static [&'static str], pending_told: Duration) -> usize {
+    let (_answerer, client) = answering(move |_, before| match states.get(before) {
+        Some(state) => ok(json!({"statement_id": "01ef", "status": {"state": state}})),
+        None => ddl(),
+    })
+    .await;
+    let texts: Arc<Mutex<Vec<String>>> = Arc::default();
+    let kept = Arc::clone(&texts);
+    let client = Client {
+        notice: Notice::to(move |text| kept.lock().unwrap().push(text.to_owned())),
+        pauses: Pauses {
+            pending_told,
+            ..quick()
+        },
+        ..client
+    };
+    client.run(&statement()).await.unwrap();
+    let texts = texts.lock().unwrap();
+    assert!(texts.iter().all(|text| text.contains("starting, or busy")), "{texts:?}");
+    texts.len()
+}
+
+#[tokio::test]
+async fn a_warehouse_that_does_not_begin_is_told_once() {
+    const WAITS: &[&str] = &["PENDING", "PENDING", "RUNNING"];
+    assert_eq!(told(WAITS, Duration::ZERO).await, 1);
+    assert_eq!(told(WAITS, Duration::from_hours(1)).await, 0, "it began soon");
+    assert_eq!(told(&["RUNNING", "RUNNING"], Duration::ZERO).await, 0);
 }

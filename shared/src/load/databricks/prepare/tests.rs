@@ -3,6 +3,7 @@
 use super::super::columns::wanted;
 use super::super::tests::fixture::{plan, run_id, work};
 use super::*;
+use crate::model::run::{OtherRows, Reload, ReloadRange, RunKind};
 
 fn target() -> Object {
     Object::new("main", "raw", "orders").unwrap()
@@ -74,6 +75,47 @@ fn a_table_of_another_life_is_refused_until_the_user_takes_it_over() {
     // A table that earlier runs filled has said so.
     plan.claim = Claim::Continue;
     assert!(refused(&found, &plan).contains("does not say any more"));
+}
+
+#[test]
+fn jobs_that_feed_it_no_more_are_forgotten_where_the_user_said_so() {
+    let in_full = |others| {
+        RunKind::Reload(Reload {
+            request: "r1".into(),
+            what: ReloadRange::Full,
+            others,
+        })
+    };
+    let mut plan = plan(WriteMode::Replace);
+    plan.claim = Claim::TakeOver;
+    let mut found = fitting(&plan);
+    for name in ["lakeward.job.returns", "lakeward.job.hex.7572", "lakeward.fence"] {
+        found.properties.insert(name.into(), "other".into());
+    }
+    for kind in [RunKind::Regular, in_full(OtherRows::Refuse)] {
+        plan.kind = kind;
+        assert!(refused(&found, &plan).contains("which returns, ur also load"));
+    }
+    plan.kind = in_full(OtherRows::Replace);
+    let unset = "ALTER TABLE `main`.`raw`.`orders` UNSET TBLPROPERTIES IF EXISTS ('lakeward.job.hex.7572', 'lakeward.job.returns')";
+    assert_eq!(changed(&found, &plan).unwrap(), [unset]);
+    found.properties.insert("lakeward.job.orders".into(), "former".into());
+    let claim = "ALTER TABLE `main`.`raw`.`orders` SET TBLPROPERTIES ('lakeward.job.orders' = 'k3f9x2ab')";
+    assert_eq!(changed(&found, &plan).unwrap(), [unset, claim]);
+    // A call that died between the two.
+    found
+        .properties
+        .retain(|name, _| !name.starts_with(CLAIM) || name == "lakeward.job.orders");
+    assert_eq!(changed(&found, &plan).unwrap(), [claim]);
+}
+
+#[test]
+fn a_table_that_keeps_history_is_refused_with_a_remedy_that_the_job_has() {
+    let found = fitting(&plan(WriteMode::Scd2));
+    let merged = refused(&found, &plan(WriteMode::Merge));
+    assert!(merged.contains("`lakeward reload orders --full`"), "{merged}");
+    let synced = refused(&found, &plan(WriteMode::DeleteSync));
+    assert!(synced.ends_with("give job orders another target"), "{synced}");
 }
 
 #[test]

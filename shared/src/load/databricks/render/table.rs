@@ -131,6 +131,16 @@ pub(in super::super) fn set_properties(target: &Object, properties: &BTreeMap<St
     format!("ALTER TABLE {} SET TBLPROPERTIES ({})", target.sql, pairs(properties))
 }
 
+/// Properties that go, in one commit; one that is gone already is left out.
+pub(in super::super) fn unset_properties(target: &Object, names: &[String]) -> String {
+    let names: Vec<String> = names.iter().map(|name| literal(name)).collect();
+    format!(
+        "ALTER TABLE {} UNSET TBLPROPERTIES IF EXISTS ({})",
+        target.sql,
+        names.join(", ")
+    )
+}
+
 fn column(wanted: &Wanted) -> Result<String> {
     let not_null = if wanted.nullable { "" } else { " NOT NULL" };
     let comment = wanted.comment.as_ref().map(|c| format!(" COMMENT {}", literal(c)));

@@ -8,7 +8,9 @@ use super::merge::merge;
 use super::quote::Object;
 use super::scd2::scd2;
 use super::sync::sync;
-use super::table::{add_columns, create_staging, create_target, drop_not_null, drop_primary_key, set_tags, widen};
+use super::table::{
+    add_columns, create_staging, create_target, drop_not_null, drop_primary_key, set_tags, unset_properties, widen,
+};
 use super::*;
 use crate::load::databricks::columns::{Wanted, lineage};
 use crate::load::databricks::tests::fixture::{files, plan, run_id, work};
@@ -288,11 +290,13 @@ fn a_table_is_changed_by_one_statement_a_kind() {
         wanted("Order `No`", ColumnType::Text),
         wanted("at", ColumnType::Timestamp),
     ];
+    let gone = ["lakeward.job.it's", "lakeward.job.returns"].map(str::to_owned);
     let statements = [
         add_columns(&target(), &added).unwrap(),
         widen(&target(), "amount", &ColumnType::Decimal(38, 10)).unwrap(),
         drop_primary_key(&target()),
         drop_not_null(&target(), "id").unwrap(),
+        unset_properties(&target(), &gone),
     ];
     insta::assert_snapshot!(statements.join(";\n"));
 }

@@ -227,17 +227,18 @@ async fn rows_that_another_job_rewrote_are_still_counted_and_retracted() {
 }
 
 #[tokio::test]
-async fn two_that_replace_at_once_do_not_both_leave_their_rows() {
+async fn of_two_jobs_that_replace_at_once_one_is_refused() {
     let world = World::new();
     let plan = plan(WriteMode::Replace);
-    world.load(&run("a", 1), &plan, &[rows(&[(1, "x")])]).await.unwrap();
-    world.load(&run("b", 1), &plan, &[rows(&[(1, "x")])]).await.unwrap();
-    let (a, b) = (run("a", 2), run("b", 2));
+    let (a, b) = (run("a", 1), run("b", 1));
     let of_a = world.stage(&a, &plan, &[rows(&[(1, "a"), (2, "a")])]).await;
     let of_b = world.stage(&b, &plan, &[rows(&[(1, "b"), (2, "b")])]).await;
     let (a, b) = tokio::join!(world.load_files(&a, &plan, &of_a), world.load_files(&b, &plan, &of_b));
-    a.unwrap();
-    b.unwrap();
+    let refused: Vec<_> = [a.err(), b.err()].into_iter().flatten().collect();
+    let [refused] = &refused[..] else {
+        panic!("one is refused, not {refused:?}")
+    };
+    assert_eq!(refused.kind(), ErrorKind::Unsupported, "{}", refused.chain());
     assert_eq!(world.rows(&plan).await.len(), 2);
 }
 

@@ -6,11 +6,15 @@ use crate::model::run::{Claim, OtherRows, Reload, ReloadRange, RunKind};
 use crate::model::table::TableName;
 
 fn full_reload() -> RunPlan {
+    in_full(OtherRows::Refuse)
+}
+
+fn in_full(others: OtherRows) -> RunPlan {
     let mut plan = plan(WriteMode::Replace);
     plan.kind = RunKind::Reload(Reload {
         request: "r1".into(),
         what: ReloadRange::Full,
-        others: OtherRows::Refuse,
+        others,
     });
     plan
 }
@@ -191,6 +195,33 @@ async fn another_life_is_refused_until_the_user_says_so() {
         world.loader.describe(&plan.target).await.unwrap().unwrap().fed_by.len(),
         2
     );
+}
+
+#[tokio::test]
+async fn a_table_whose_rows_are_all_replaced_names_no_other_feeder() {
+    let world = World::new();
+    let (append, reload) = (plan(WriteMode::Append), in_full(OtherRows::Replace));
+    for job in ["orders", "returns"] {
+        world.load(&run(job, 1), &append, &[rows(&[(1, "a")])]).await.unwrap();
+    }
+    let (second, late) = (run("orders", 2), run("returns", 2));
+    let files = world.stage(&second, &reload, &[rows(&[(1, "b")])]).await;
+    let work_on = work(&second, &reload, &files);
+    world.loader.prepare(&work_on).await.unwrap();
+    // Another one that begins in between: its name would outlive its rows.
+    world.loader.prepare(&work(&late, &append, &[])).await.unwrap();
+    assert_eq!(world.send(&work_on).await.unwrap_err().kind(), ErrorKind::Conflict);
+    world.load_files(&second, &reload, &files).await.unwrap();
+    let described = world.loader.describe(&append.target).await.unwrap().unwrap();
+    let fed_by: Vec<(JobName, Life)> = described.fed_by.into_iter().collect();
+    assert_eq!(fed_by, [(second.job, second.life)]);
+    let goes_on = RunPlan {
+        claim: Claim::Continue,
+        ..append
+    };
+    let error = world.load(&late, &goes_on, &[rows(&[(2, "c")])]).await.unwrap_err();
+    assert!(error.to_string().contains("does not say any more"), "{error}");
+    assert_eq!(world.rows(&reload).await, ["1|b"]);
 }
 
 #[tokio::test]

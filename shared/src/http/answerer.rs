@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 /// A request as it came.
 #[derive(Debug, Clone)]
-pub(in crate::load::databricks) struct Received {
+pub(crate) struct Received {
     /// `POST /api/2.0/sql/statements`
     pub line: String,
     /// Names in lower case.
@@ -34,7 +34,7 @@ impl Received {
 
 /// What is answered.
 #[derive(Debug, Clone)]
-pub(in crate::load::databricks) enum Answered {
+pub(crate) enum Answered {
     /// A status, headers, a body.
     Http(u16, Vec<(&'static str, String)>, String),
     /// Nothing: the connection ends.
@@ -43,18 +43,18 @@ pub(in crate::load::databricks) enum Answered {
 
 /// 200 with JSON.
 #[expect(clippy::needless_pass_by_value, reason = "reads best with the JSON written in place")]
-pub(in crate::load::databricks) fn ok(body: Value) -> Answered {
+pub(crate) fn ok(body: Value) -> Answered {
     Answered::Http(200, Vec::new(), body.to_string())
 }
 
 /// A refusal.
-pub(in crate::load::databricks) fn refused(status: u16, code: &str, message: &str) -> Answered {
+pub(crate) fn refused(status: u16, code: &str, message: &str) -> Answered {
     let body = json!({"error_code": code, "message": message});
     Answered::Http(status, vec![("x-request-id", "req-1".into())], body.to_string())
 }
 
 /// A statement that ended well, as the service shows it.
-pub(in crate::load::databricks) fn succeeded(columns: &[&str], rows: &[&[Option<&str>]]) -> Answered {
+pub(crate) fn succeeded(columns: &[&str], rows: &[&[Option<&str>]]) -> Answered {
     let schema: Vec<Value> = columns
         .iter()
         .map(|c| json!({"name": c, "type_name": "STRING"}))
@@ -68,7 +68,7 @@ pub(in crate::load::databricks) fn succeeded(columns: &[&str], rows: &[&[Option<
 }
 
 /// DDL that ended well: no columns, an empty result.
-pub(in crate::load::databricks) fn ddl() -> Answered {
+pub(crate) fn ddl() -> Answered {
     ok(json!({
         "statement_id": "01ef", "status": {"state": "SUCCEEDED"},
         "manifest": {"format": "JSON_ARRAY", "schema": {"column_count": 0}, "total_chunk_count": 0},
@@ -77,7 +77,7 @@ pub(in crate::load::databricks) fn ddl() -> Answered {
 }
 
 /// A statement that the engine refused: HTTP 200 all the same.
-pub(in crate::load::databricks) fn failed(sqlstate: &str, message: &str) -> Answered {
+pub(crate) fn failed(sqlstate: &str, message: &str) -> Answered {
     ok(json!({
         "statement_id": "01ef",
         "status": {"state": "FAILED", "sql_state": sqlstate, "error": {"error_code": "BAD_REQUEST", "message": message}},
@@ -85,13 +85,13 @@ pub(in crate::load::databricks) fn failed(sqlstate: &str, message: &str) -> Answ
 }
 
 /// A statement under way.
-pub(in crate::load::databricks) fn pending() -> Answered {
+pub(crate) fn pending() -> Answered {
     ok(json!({"statement_id": "01ef", "status": {"state": "PENDING"}}))
 }
 
 /// The listener, and all that it was asked.
 #[derive(Debug)]
-pub(in crate::load::databricks) struct Answerer {
+pub(crate) struct Answerer {
     /// `http://127.0.0.1:…`
     pub base: String,
     seen: Arc<Mutex<Vec<Received>>>,

@@ -1,0 +1,364 @@
+//! Tokens of Microsoft Entra, by the credentials of `azure_identity`: one way to them for the storage and the workspace.
+//!
+//! Each token is asked for by a credential of its own. The library's keep their secret and their token, and here neither
+//! a secret that was rotated nor a token that was refused may be kept. It refuses to leave repetitions to the library,
+//! which would do some for more than a minute and wait as long as it is asked to, and to show the library's texts of an
+//! answer, which repeat it: `Line` sees what is answered, and says it in the words of everybody else.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use azure_core::cloud::{CloudConfiguration, CustomConfiguration};
+use azure_core::credentials::TokenCredential;
+use azure_core::http::headers::RETRY_AFTER;
+use azure_core::http::{AsyncRawResponse, ClientOptions, HttpClient, Request, RetryOptions, Transport};
+use azure_identity::{
+    AzureCliCredential, ClientAssertionCredentialOptions, ClientSecretCredential, ClientSecretCredentialOptions,
+    ManagedIdentityCredential, ManagedIdentityCredentialOptions, UserAssignedId, WorkloadIdentityCredential,
+    WorkloadIdentityCredentialOptions,
+};
+use object_store::CredentialProvider;
+use object_store::azure::{AzureConfigKey, AzureCredential, MicrosoftAzureBuilder};
+
+use super::{AccessToken, Kept, Refusal, Refused};
+use crate::config::EntraIdentity;
+use crate::error::{Error, ErrorKind, Result};
+use crate::http::{self, Patience};
+use crate::secrets::{Providers, Secret, resolve};
+
+/// What a token is for: Azure storage.
+pub(crate) const STORAGE: &str = "https://storage.azure.com/.default";
+/// What a token is for: the Databricks application, whose id is the same in every cloud of Entra.
+pub(crate) const DATABRICKS: &str = "2ff814a6-3304-4ab8-85cb-cd0e6f879c1d/.default";
+
+/// The metadata service of an Azure machine; plain HTTP, from the same machine only.
+const METADATA: &str = "169.254.169.254:80";
+/// It answers at once, or there is none.
+const METADATA_TIMEOUT: Duration = Duration::from_secs(1);
+/// An issuer answers within this, or is asked again.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// An identity that asks Entra for tokens of one kind.
+pub(crate) struct Entra {
+    identity: EntraIdentity,
+    scope: &'static str,
+    secrets: Providers,
+    patience: Patience,
+    /// What it is called when the issuer is away.
+    busy: ErrorKind,
+    /// The beginning of addresses that is replaced: the library insists on an encrypted authority, an emulator has none.
+    instead: Option<(String, String)>,
+    kept: Kept,
+}
+
+impl fmt::Debug for Entra {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Entra({})", self.scope)
+    }
+}
+
+impl Entra {
+    /// Nothing is asked yet.
+    pub fn new(identity: &EntraIdentity, scope: &'static str, secrets: &Providers, busy: ErrorKind) -> Self {
+        let authority = match identity {
+            EntraIdentity::ServicePrincipal { authority, .. } => authority.as_deref(),
+            EntraIdentity::Ambient | EntraIdentity::ManagedIdentity { .. } => None,
+        };
+        let plain = authority.and_then(|authority| authority.strip_prefix("http://"));
+        Self {
+            identity: identity.clone(),
+            scope,
+            secrets: secrets.clone(),
+            patience: Patience::default(),
+            busy,
+            instead: plain.map(|host| (format!("https://{host}"), format!("http://{host}"))),
+            kept: Kept::default(),
+        }
+    }
+
+    /// With other pauses between questions.
+    pub fn with_patience(self, patience: Patience) -> Self {
+        Self { patience, ..self }
+    }
+
+    /// A new token.
+    pub async fn ask(&self) -> Result<AccessToken> {
+        super::ask(self.patience, || self.once()).await
+    }
+
+    async fn once(&self) -> Result<AccessToken, Refused> {
+        let line = Arc::new(self.line().map_err(Refused::for_good)?);
+        let asking = self.credential(&line).await.map_err(Refused::for_good)?;
+        let answered = asking.credential.get_token(&[self.scope], None).await;
+        let found = answered.map_err(|e| self.refused(&asking, &line, &e))?;
+        let life = found.expires_on.unix_timestamp() - chrono::Utc::now().timestamp();
+        let life = Duration::from_secs(u64::try_from(life).unwrap_or_default());
+        Ok(AccessToken::that_lives(Secret::new(found.token.secret()), life))
+    }
+
+    /// The platform's own endpoints answer this machine only: a proxy would read the token, and get that of its own
+    /// machine.
+    fn line(&self) -> Result<Line> {
+        let http = match self.identity {
+            EntraIdentity::ServicePrincipal { .. } => http::client(ANSWER_TIMEOUT),
+            EntraIdentity::Ambient | EntraIdentity::ManagedIdentity { .. } => http::without_proxy(ANSWER_TIMEOUT),
+        };
+        Ok(Line {
+            http: http?,
+            instead: self.instead.clone(),
+            heard: Mutex::default(),
+        })
+    }
+
+    async fn credential(&self, line: &Arc<Line>) -> Result<Asking> {
+        match &self.identity {
+            EntraIdentity::ServicePrincipal {
+                tenant,
+                client_id,
+                client_secret,
+                authority,
+            } => {
+                let secret = resolve(client_secret, &self.secrets).await;
+                let secret = secret.map_err(|e| e.while_doing("cannot read the client_secret of auth"))?;
+                let options = ClientSecretCredentialOptions {
+                    client_options: options(line, authority.as_deref()),
+                };
+                Asking::of(
+                    format!("of application {client_id} in tenant {tenant}"),
+                    "look at tenant, client_id and client_secret of its auth",
+                    ClientSecretCredential::new(
+                        tenant,
+                        client_id.clone(),
+                        secret.reveal().to_owned().into(),
+                        Some(options),
+                    ),
+                )
+            }
+            EntraIdentity::ManagedIdentity { client_id } => managed(line, client_id.as_deref()),
+            EntraIdentity::Ambient => ambient(line).await,
+        }
+    }
+
+    fn refused(&self, asking: &Asking, line: &Line, error: &azure_core::Error) -> Refused {
+        let context = || format!("cannot get an access token {}: {}", asking.from, asking.remedy);
+        let Some(heard) = line.heard() else {
+            // Nobody was asked over this line: a tool of this machine says why, or the answer is none.
+            let why = match asking.is_a_tool {
+                true => http::short(&error.to_string()),
+                false => "the answer holds no token".to_owned(),
+            };
+            return Refused::for_good(Error::new(ErrorKind::Access, context()).because(why));
+        };
+        // A platform's endpoint is away while it starts or is updated; any other that is not there is the wrong one.
+        let is_absent = matches!(heard.status, Some(404 | 410));
+        let is_away = is_absent && asking.is_the_platform;
+        let is_transient = heard.is_transient || is_away;
+        let text = match is_absent && !is_away {
+            true => "cannot find who gives access tokens: look at authority and tenant of its auth".to_owned(),
+            false => context(),
+        };
+        let kind = match is_transient {
+            true => self.busy,
+            false => ErrorKind::Access,
+        };
+        Refused {
+            is_transient,
+            retry_after: heard.retry_after,
+            error: Error::new(kind, text).because(heard.why),
+        }
+    }
+}
+
+/// The storage signs its requests with it.
+#[async_trait]
+impl CredentialProvider for Entra {
+    type Credential = AzureCredential;
+
+    async fn get_credential(&self) -> object_store::Result<Arc<AzureCredential>> {
+        let token = self.kept.current(self.ask()).await;
+        let token = token.map_err(|e| object_store::Error::Generic {
+            store: "MicrosoftAzure",
+            source: Box::new(e),
+        })?;
+        Ok(Arc::new(AzureCredential::BearerToken(token.reveal().to_owned())))
+    }
+}
+
+/// A credential, and how to speak of it.
+struct Asking {
+    from: String,
+    remedy: &'static str,
+    is_the_platform: bool,
+    is_a_tool: bool,
+    credential: Arc<dyn TokenCredential>,
+}
+
+impl Asking {
+    fn of<C: TokenCredential + 'static>(
+        from: String,
+        remedy: &'static str,
+        made: azure_core::Result<Arc<C>>,
+    ) -> Result<Self> {
+        let text = || format!("cannot ask for an access token {from}: {remedy}");
+        // What is wrong with its settings; nothing was asked yet.
+        let credential =
+            made.map_err(|e| Error::new(ErrorKind::Config, text()).because(http::short(&e.to_string())))?;
+        Ok(Self {
+            from,
+            remedy,
+            is_the_platform: false,
+            is_a_tool: false,
+            credential,
+        })
+    }
+}
+
+fn options(line: &Arc<Line>, authority: Option<&str>) -> ClientOptions {
+    let cloud = authority.map(|authority| {
+        let mut custom = CustomConfiguration::default();
+        custom.authority_host = match authority.strip_prefix("http://") {
+            Some(host) => format!("https://{host}"),
+            None => authority.to_owned(),
+        };
+        Arc::new(CloudConfiguration::from(custom))
+    });
+    ClientOptions {
+        transport: Some(Transport::new(Arc::clone(line) as Arc<dyn HttpClient>)),
+        retry: RetryOptions::none(),
+        cloud,
+        ..ClientOptions::default()
+    }
+}
+
+/// The identity of the host: a function's or container's own endpoint where there is one, else the machine's.
+fn managed(line: &Arc<Line>, client_id: Option<&str>) -> Result<Asking> {
+    let asked = ManagedIdentityCredential::new(Some(ManagedIdentityCredentialOptions {
+        user_assigned_id: client_id.map(|id| UserAssignedId::ClientId(id.to_owned())),
+        client_options: options(line, None),
+    }));
+    let remedy = "give the host an identity, and name its client_id in auth if it has several";
+    Ok(Asking {
+        is_the_platform: true,
+        ..Asking::of("of this host's managed identity".to_owned(), remedy, asked)?
+    })
+}
+
+/// What the platform offers, in the order of Microsoft's own clients: an application in the environment, a workload's
+/// federated token, the host's managed identity, and on a developer's machine whoever is signed in.
+async fn ambient(line: &Arc<Line>) -> Result<Asking> {
+    // It reads the environment's names of Azure; its store is not used.
+    let environment = MicrosoftAzureBuilder::from_env();
+    let told = |key| environment.get_config_value(&key).filter(|value| !value.is_empty());
+    let [tenant, client_id] = [told(AzureConfigKey::AuthorityId), told(AzureConfigKey::ClientId)];
+    let remedy = "look at AZURE_TENANT_ID, AZURE_CLIENT_ID and what else the environment says of Azure";
+    if let (Some(tenant), Some(client_id), Some(secret)) = (&tenant, &client_id, told(AzureConfigKey::ClientSecret)) {
+        let options = ClientSecretCredentialOptions {
+            client_options: options(line, None),
+        };
+        let asked = ClientSecretCredential::new(tenant, client_id.clone(), secret.into(), Some(options));
+        return Asking::of(format!("of application {client_id} of the environment"), remedy, asked);
+    }
+    if told(AzureConfigKey::FederatedTokenFile).is_some() {
+        let asked = WorkloadIdentityCredential::new(Some(WorkloadIdentityCredentialOptions {
+            credential_options: ClientAssertionCredentialOptions {
+                client_options: options(line, None),
+            },
+            ..WorkloadIdentityCredentialOptions::default()
+        }));
+        return Asking::of("of this workload's identity".to_owned(), remedy, asked);
+    }
+    if told(AzureConfigKey::MsiEndpoint).is_some() || is_an_azure_machine().await {
+        return managed(line, client_id.as_deref());
+    }
+    let remedy = "sign in by `az login`, or say in auth who asks";
+    let asked = AzureCliCredential::new(None);
+    Ok(Asking {
+        is_a_tool: true,
+        ..Asking::of("of who is signed in on this machine".to_owned(), remedy, asked)?
+    })
+}
+
+async fn is_an_azure_machine() -> bool {
+    let knock = tokio::net::TcpStream::connect(METADATA);
+    matches!(tokio::time::timeout(METADATA_TIMEOUT, knock).await, Ok(Ok(_)))
+}
+
+/// What carries one request for a token, and hears what became of it.
+#[derive(Debug)]
+struct Line {
+    http: reqwest::Client,
+    instead: Option<(String, String)>,
+    heard: Mutex<Option<Heard>>,
+}
+
+/// An answer that is no token.
+#[derive(Debug, Clone)]
+struct Heard {
+    is_transient: bool,
+    status: Option<u16>,
+    retry_after: Option<Duration>,
+    why: String,
+}
+
+impl Line {
+    fn heard(&self) -> Option<Heard> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Of a kind that the library does not ask again after.
+    fn end(&self, heard: Heard) -> azure_core::Error {
+        *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(heard);
+        azure_core::Error::with_message(azure_core::error::ErrorKind::Credential, "no token came")
+    }
+
+    fn cut(&self, why: String) -> azure_core::Error {
+        self.end(Heard {
+            is_transient: true,
+            status: None,
+            retry_after: None,
+            why,
+        })
+    }
+}
+
+#[async_trait]
+impl HttpClient for Line {
+    async fn execute_request(&self, request: &Request) -> azure_core::Result<AsyncRawResponse> {
+        let mut request = request.clone();
+        if let Some((from, to)) = &self.instead
+            && let Some(rest) = request.url().as_str().strip_prefix(from.as_str())
+        {
+            *request.url_mut() = format!("{to}{rest}").parse()?;
+        }
+        let answered = HttpClient::execute_request(&self.http, &request).await;
+        let answer = answered.map_err(|e| self.cut(innermost(&e)))?;
+        let status = u16::from(answer.status());
+        if answer.status().is_success() {
+            return Ok(answer);
+        }
+        let (_, headers, body) = answer.deconstruct();
+        let asked = headers.get_optional_str(&RETRY_AFTER);
+        let retry_after = asked.and_then(|text| http::pause_of(text, chrono::Utc::now()));
+        let body = body.collect().await.map_err(|e| self.cut(innermost(&e)))?;
+        Err(self.end(Heard {
+            is_transient: status >= 500 || matches!(status, 408 | 429),
+            status: Some(status),
+            retry_after,
+            why: format!("HTTP {status} {}", Refusal::of(&body)),
+        }))
+    }
+}
+
+/// The innermost cause: the outer ones repeat the address.
+fn innermost(error: &azure_core::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    http::short(&cause.to_string())
+}
+
+#[cfg(test)]
+mod tests;
