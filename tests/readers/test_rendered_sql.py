@@ -32,6 +32,8 @@ KINDS = [
     ("DROP TABLE", exp.Drop),
     ("DELETE FROM", exp.Delete),
     ("SELECT", exp.Select),
+    ("DESCRIBE", exp.Describe),
+    ("SHOW", exp.Describe),
 ]
 
 # (why, what makes a statement one of these, the same without the part that is not understood)
@@ -40,6 +42,21 @@ NOT_PARSED = [
         "sqlglot 30.30 knows no credential behind the folder of COPY INTO's SELECT",
         re.compile(r"^COPY INTO .*\(\s*SELECT .* WITH \(CREDENTIAL ", re.S),
         lambda sql: re.sub(r" WITH \(CREDENTIAL [^)]*\)", "", sql),
+    ),
+    (
+        "sqlglot 30.30 knows SET TBLPROPERTIES and no UNSET",
+        re.compile(r"^ALTER TABLE .* UNSET TBLPROPERTIES IF EXISTS "),
+        lambda sql: re.sub(r"('[^']*')(?=[,)])", r"\1 = ''", sql.replace(" UNSET TBLPROPERTIES IF EXISTS ", " SET TBLPROPERTIES ")),
+    ),
+    (
+        "sqlglot 30.30 takes SHOW for an opaque command: it is compared as the DESCRIBE that it resembles",
+        re.compile(r"^SHOW (TBLPROPERTIES|TABLES IN) "),
+        lambda sql: re.sub(r"^SHOW TABLES IN (\S+) LIKE .*", r"DESCRIBE SCHEMA \1", sql.replace("SHOW TBLPROPERTIES", "DESCRIBE TABLE")),
+    ),
+    (
+        "sqlglot 30.30 knows no LIMIT behind a history",
+        re.compile(r"^DESCRIBE HISTORY .* LIMIT "),
+        lambda sql: re.sub(r" LIMIT \d+$", "", sql),
     ),
 ]
 
@@ -88,9 +105,17 @@ def words_of(sql):
 
 def target_of(tree):
     if isinstance(tree, exp.Select):
-        return tree.find(exp.From).this
+        source = tree.find(exp.From)
+        return source and source.this
     (this,) = tree.args["tables"] if isinstance(tree, exp.Drop) else (tree.this,)
     return this.this if isinstance(this, exp.Schema) else this
+
+
+def asks_a_catalog(tree):
+    """Who one is, a schema, or the catalog's own views: no statement about a table."""
+    target = target_of(tree)
+    is_schema = isinstance(tree, exp.Describe) and tree.args.get("kind") == "SCHEMA"
+    return target is None or is_schema or target.db == "information_schema"
 
 
 def is_ledger(tree):
@@ -136,6 +161,8 @@ class RenderedSql(unittest.TestCase):
 
     def test_every_statement_names_its_target_in_full(self):
         def check(_sql, tree):
+            if asks_a_catalog(tree):
+                return
             target = target_of(tree)
             self.assertIsInstance(target, exp.Table)
             self.assertEqual((target.catalog, target.db), ("main", "raw"))
@@ -194,7 +221,9 @@ class RenderedSql(unittest.TestCase):
 
     def test_a_delete_takes_out_one_run_only(self):
         def check(_sql, tree):
-            self.assertEqual(tree.args["where"].this.sql("databricks"), "`_lakeward_run` = 'orders/k3f9x2ab/000042'")
+            # Or none at all: whether it may delete.
+            condition = tree.args["where"].this.sql("databricks")
+            self.assertIn(condition, ["`_lakeward_run` = 'orders/k3f9x2ab/000042'", "FALSE"])
 
         self.each(exp.Delete, check)
 

@@ -264,8 +264,9 @@ pub enum Reply {
     Done(Outcome),
     /// It was accepted under this id and is not done.
     Running(String),
-    /// It ended, or never began: no send of it is under way, and it may be sent again. What nobody knows the fate of is
-    /// an error that may be tried again.
+    /// It ended, or never began: no send of it is under way, and it may be sent again. (A COPY may be while an older one is
+    /// under way, if nobody knows it any more: the target remembers files.) What nobody knows the fate of is an error that
+    /// may be tried again.
     SendAgain(String),
     /// The run's staging table is not there, or nobody knows its set operation any more: what may be under way has to be
     /// shut out, and the staging table to be made again.

@@ -288,12 +288,20 @@ pub struct LoadRecord {
     /// One record a step, in order of first intent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<StepRecord>,
+    /// How often it began again from its staging table on.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub restarts: u32,
     /// Why it was given up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// What its statements took so far.
     #[serde(default, skip_serializing_if = "Effort::is_nothing")]
     pub effort: Effort,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 /// `open → committed | abandoning → abandoned`.

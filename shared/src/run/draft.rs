@@ -94,8 +94,10 @@ async fn claim(job: &Job, reload: Option<&Reload>, state: &JobState, services: &
         refuse_shared_target(job, services)?;
     }
     // Before anything is read. The loader looks again before each load (`load::refuse_rows_of_others`), when a warehouse is
-    // awake anyway. What a user took over (`takes_over`) is the former life of this job, not what others brought.
-    let replaces = is_full || (mode(job, reload) == WriteMode::Replace && !state.has_loaded);
+    // awake anyway; what it refused is not read again in vain. What a user took over (`takes_over`) is the former life of
+    // this job, not what others brought.
+    let has_failed = state.last.as_ref().is_some_and(|last| last.error.is_some());
+    let replaces = is_full || (mode(job, reload) == WriteMode::Replace && (!state.has_loaded || has_failed));
     let is_agreed = reload.is_some_and(Reload::replaces_others);
     if is_range || (replaces && !is_agreed) {
         refuse_rows_of_others(job, reload, services).await?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, Retry};
 use crate::load::{Reply, Work};
 use crate::model::effort::Effort;
 use crate::model::job::WriteMode;
@@ -210,8 +210,10 @@ impl Loading<'_> {
                 let prepared = loader.prepare(&Work { plan, ..self.work() }).await;
                 self.spend(began.elapsed());
                 if let Err(error) = prepared {
-                    // Nothing is under way: the target's other runs need not wait until it runs out.
-                    if let Some(held) = self.lease.take().filter(|_| self.run.value.load.steps.is_empty()) {
+                    // Nothing is under way, and nothing of this run will be: other runs need not wait until it runs out.
+                    let is_over =
+                        error.kind().retry() == Retry::NotBeforeSomebodyActs && self.run.value.load.steps.is_empty();
+                    if let Some(held) = self.lease.take().filter(|_| is_over) {
                         lease::give_back(self.services, held).await;
                     }
                     return Err(cannot_be_prepared(error));

@@ -1,4 +1,5 @@
-//! One committer a target at a time, for economy: nothing is unsafe without it (rule 14).
+//! One committer a target at a time, for economy: no run is unsafe without it (rule 14). It also keeps the MERGEs of two
+//! jobs apart, as long as their calls are alive: jobs that share a target have keys of their own (rule 7).
 
 use crate::error::Result;
 use crate::model::run::RunDocument;

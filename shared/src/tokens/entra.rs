@@ -1,9 +1,10 @@
 //! Tokens of Microsoft Entra, by the credentials of `azure_identity`: one way to them for the storage and the workspace.
 //!
 //! Each token is asked for by a credential of its own. The library's keep their secret and their token, and here neither
-//! a secret that was rotated nor a token that was refused may be kept. It refuses to leave repetitions to the library,
-//! which would do some for more than a minute and wait as long as it is asked to, and to show the library's texts of an
-//! answer, which repeat it: `Line` sees what is answered, and says it in the words of everybody else.
+//! a secret that was rotated nor a token that the workspace refused may be kept. (One that a storage refused is kept until
+//! it ends: `object_store` does not tell.) It refuses to leave repetitions to the library, which would do some for more
+//! than a minute and wait as long as it is asked to, and to show the library's texts of an answer, which repeat it: `Line`
+//! sees what is answered, and says it in the words of everybody else.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -37,6 +38,8 @@ pub(crate) const DATABRICKS: &str = "2ff814a6-3304-4ab8-85cb-cd0e6f879c1d/.defau
 const METADATA: &str = "169.254.169.254:80";
 /// It answers at once, or there is none.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(1);
+/// Entra, unless the configuration says otherwise.
+const PUBLIC_CLOUD: &str = "https://login.microsoftonline.com";
 /// An issuer answers within this, or is asked again.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -89,30 +92,40 @@ impl Entra {
     }
 
     async fn once(&self) -> Result<AccessToken, Refused> {
-        let line = Arc::new(self.line().map_err(Refused::for_good)?);
-        let asking = self.credential(&line).await.map_err(Refused::for_good)?;
+        let asking = self.asking().await.map_err(Refused::for_good)?;
+        let refused = match self.token_of(&asking).await {
+            Err(refused) if asking.is_a_guess => refused,
+            known => return known,
+        };
+        // A machine of Azure (or of somebody else, at the same address) that has no identity: whoever is signed in there.
+        let signed_in = self.signed_in().map_err(Refused::for_good)?;
+        self.token_of(&signed_in).await.map_err(|_| refused)
+    }
+
+    async fn token_of(&self, asking: &Asking) -> Result<AccessToken, Refused> {
         let answered = asking.credential.get_token(&[self.scope], None).await;
-        let found = answered.map_err(|e| self.refused(&asking, &line, &e))?;
+        let found = answered.map_err(|e| self.refused(asking, &e))?;
+        if found.token.secret().is_empty() {
+            return Err(self.no_token(asking));
+        }
         let life = found.expires_on.unix_timestamp() - chrono::Utc::now().timestamp();
         let life = Duration::from_secs(u64::try_from(life).unwrap_or_default());
         Ok(AccessToken::that_lives(Secret::new(found.token.secret()), life))
     }
 
-    /// The platform's own endpoints answer this machine only: a proxy would read the token, and get that of its own
-    /// machine.
-    fn line(&self) -> Result<Line> {
-        let http = match self.identity {
-            EntraIdentity::ServicePrincipal { .. } => http::client(ANSWER_TIMEOUT),
-            EntraIdentity::Ambient | EntraIdentity::ManagedIdentity { .. } => http::without_proxy(ANSWER_TIMEOUT),
+    fn line(&self, way: Way) -> Result<Arc<Line>> {
+        let http = match way {
+            Way::Network => http::client(ANSWER_TIMEOUT),
+            Way::ThisHost => http::without_proxy(ANSWER_TIMEOUT),
         };
-        Ok(Line {
+        Ok(Arc::new(Line {
             http: http?,
             instead: self.instead.clone(),
             heard: Mutex::default(),
-        })
+        }))
     }
 
-    async fn credential(&self, line: &Arc<Line>) -> Result<Asking> {
+    async fn asking(&self) -> Result<Asking> {
         match &self.identity {
             EntraIdentity::ServicePrincipal {
                 tenant,
@@ -122,42 +135,121 @@ impl Entra {
             } => {
                 let secret = resolve(client_secret, &self.secrets).await;
                 let secret = secret.map_err(|e| e.while_doing("cannot read the client_secret of auth"))?;
+                let line = self.line(Way::Network)?;
                 let options = ClientSecretCredentialOptions {
-                    client_options: options(line, authority.as_deref()),
+                    // Said in any case: the environment's is for whom the environment names.
+                    client_options: options(&line, Some(authority.as_deref().unwrap_or(PUBLIC_CLOUD))),
                 };
+                let secret = secret.reveal().to_owned().into();
+                let asked = ClientSecretCredential::new(tenant, client_id.clone(), secret, Some(options));
+                let from = format!("of application {client_id} in tenant {tenant}");
                 Asking::of(
-                    format!("of application {client_id} in tenant {tenant}"),
+                    from,
                     "look at tenant, client_id and client_secret of its auth",
-                    ClientSecretCredential::new(
-                        tenant,
-                        client_id.clone(),
-                        secret.reveal().to_owned().into(),
-                        Some(options),
-                    ),
+                    line,
+                    asked,
                 )
             }
-            EntraIdentity::ManagedIdentity { client_id } => managed(line, client_id.as_deref()),
-            EntraIdentity::Ambient => ambient(line).await,
+            EntraIdentity::ManagedIdentity { client_id } => self.managed(client_id.as_deref()),
+            EntraIdentity::Ambient => self.ambient().await,
         }
     }
 
-    fn refused(&self, asking: &Asking, line: &Line, error: &azure_core::Error) -> Refused {
-        let context = || format!("cannot get an access token {}: {}", asking.from, asking.remedy);
-        let Some(heard) = line.heard() else {
-            // Nobody was asked over this line: a tool of this machine says why, or the answer is none.
-            let why = match asking.is_a_tool {
-                true => http::short(&error.to_string()),
-                false => "the answer holds no token".to_owned(),
+    /// The identity of the host: a function's or container's own endpoint where there is one, else the machine's. They
+    /// answer this machine only: a proxy would read the token, and get that of its own machine.
+    fn managed(&self, client_id: Option<&str>) -> Result<Asking> {
+        let line = self.line(Way::ThisHost)?;
+        let asked = ManagedIdentityCredential::new(Some(ManagedIdentityCredentialOptions {
+            user_assigned_id: client_id.map(|id| UserAssignedId::ClientId(id.to_owned())),
+            client_options: options(&line, None),
+        }));
+        let remedy = "give the host an identity, and name its client_id in auth if it has several";
+        Ok(Asking {
+            is_the_platform: true,
+            ..Asking::of("of this host's managed identity".to_owned(), remedy, line, asked)?
+        })
+    }
+
+    /// What the platform offers, in the order of Microsoft's own clients: an application in the environment, a workload's
+    /// federated token, the host's managed identity, and on a developer's machine whoever is signed in.
+    async fn ambient(&self) -> Result<Asking> {
+        // It reads the environment's names of Azure; its store is not used.
+        let environment = MicrosoftAzureBuilder::from_env();
+        let told = |key| environment.get_config_value(&key).filter(|value| !value.is_empty());
+        let [tenant, client_id] = [told(AzureConfigKey::AuthorityId), told(AzureConfigKey::ClientId)];
+        let remedy = "look at AZURE_TENANT_ID, AZURE_CLIENT_ID and what else the environment says of Azure";
+        let secret = told(AzureConfigKey::ClientSecret);
+        if let (Some(tenant), Some(client_id), Some(secret)) = (&tenant, &client_id, secret) {
+            let line = self.line(Way::Network)?;
+            let options = ClientSecretCredentialOptions {
+                client_options: options(&line, None),
             };
-            return Refused::for_good(Error::new(ErrorKind::Access, context()).because(why));
+            let asked = ClientSecretCredential::new(tenant, client_id.clone(), secret.into(), Some(options));
+            let from = format!("of application {client_id} of the environment");
+            return Asking::of(from, remedy, line, asked);
+        }
+        if told(AzureConfigKey::FederatedTokenFile).is_some() {
+            let line = self.line(Way::Network)?;
+            let asked = WorkloadIdentityCredential::new(Some(WorkloadIdentityCredentialOptions {
+                credential_options: ClientAssertionCredentialOptions {
+                    client_options: options(&line, None),
+                },
+                ..WorkloadIdentityCredentialOptions::default()
+            }));
+            return Asking::of("of this workload's identity".to_owned(), remedy, line, asked);
+        }
+        if told(AzureConfigKey::MsiEndpoint).is_some() {
+            return self.managed(client_id.as_deref());
+        }
+        match is_a_cloud_machine().await {
+            true => Ok(Asking {
+                is_a_guess: true,
+                ..self.managed(client_id.as_deref())?
+            }),
+            false => self.signed_in(),
+        }
+    }
+
+    fn signed_in(&self) -> Result<Asking> {
+        let remedy = "sign in by `az login`, or say in auth who asks";
+        let asked = AzureCliCredential::new(None);
+        let from = "of who is signed in on this machine".to_owned();
+        Ok(Asking {
+            is_a_tool: true,
+            ..Asking::of(from, remedy, self.line(Way::Network)?, asked)?
+        })
+    }
+
+    /// What was answered is none, or not all of it: others may get one.
+    fn no_token(&self, asking: &Asking) -> Refused {
+        Refused {
+            is_transient: true,
+            retry_after: None,
+            error: Error::new(self.busy, asking.context()).because("the answer holds no token"),
+        }
+    }
+
+    fn refused(&self, asking: &Asking, error: &azure_core::Error) -> Refused {
+        let context = || asking.context();
+        let Some(heard) = asking.line.heard() else {
+            return match asking.is_a_tool {
+                // Nobody was asked over the line: a tool of this machine says why.
+                true => {
+                    let error = Error::new(ErrorKind::Access, context()).because(http::short(&error.to_string()));
+                    Refused::for_good(error)
+                }
+                false => self.no_token(asking),
+            };
         };
         // A platform's endpoint is away while it starts or is updated; any other that is not there is the wrong one.
         let is_absent = matches!(heard.status, Some(404 | 410));
-        let is_away = is_absent && asking.is_the_platform;
+        let is_away = is_absent && asking.is_the_platform && !asking.is_a_guess;
         let is_transient = heard.is_transient || is_away;
         let text = match is_absent && !is_away {
-            true => "cannot find who gives access tokens: look at authority and tenant of its auth".to_owned(),
-            false => context(),
+            true if !asking.is_the_platform => {
+                "cannot find who gives access tokens: look at authority and tenant of its auth".to_owned()
+            }
+            _ => context(),
         };
         let kind = match is_transient {
             true => self.busy,
@@ -186,12 +278,24 @@ impl CredentialProvider for Entra {
     }
 }
 
+/// By which way a request goes.
+#[derive(Clone, Copy)]
+enum Way {
+    /// By the machine's proxy, where it has one.
+    Network,
+    /// To nobody but this host.
+    ThisHost,
+}
+
 /// A credential, and how to speak of it.
 struct Asking {
     from: String,
     remedy: &'static str,
     is_the_platform: bool,
+    /// The platform is taken for Azure because something answers at its address.
+    is_a_guess: bool,
     is_a_tool: bool,
+    line: Arc<Line>,
     credential: Arc<dyn TokenCredential>,
 }
 
@@ -199,6 +303,7 @@ impl Asking {
     fn of<C: TokenCredential + 'static>(
         from: String,
         remedy: &'static str,
+        line: Arc<Line>,
         made: azure_core::Result<Arc<C>>,
     ) -> Result<Self> {
         let text = || format!("cannot ask for an access token {from}: {remedy}");
@@ -209,9 +314,15 @@ impl Asking {
             from,
             remedy,
             is_the_platform: false,
+            is_a_guess: false,
             is_a_tool: false,
+            line,
             credential,
         })
+    }
+
+    fn context(&self) -> String {
+        format!("cannot get an access token {}: {}", self.from, self.remedy)
     }
 }
 
@@ -232,55 +343,8 @@ fn options(line: &Arc<Line>, authority: Option<&str>) -> ClientOptions {
     }
 }
 
-/// The identity of the host: a function's or container's own endpoint where there is one, else the machine's.
-fn managed(line: &Arc<Line>, client_id: Option<&str>) -> Result<Asking> {
-    let asked = ManagedIdentityCredential::new(Some(ManagedIdentityCredentialOptions {
-        user_assigned_id: client_id.map(|id| UserAssignedId::ClientId(id.to_owned())),
-        client_options: options(line, None),
-    }));
-    let remedy = "give the host an identity, and name its client_id in auth if it has several";
-    Ok(Asking {
-        is_the_platform: true,
-        ..Asking::of("of this host's managed identity".to_owned(), remedy, asked)?
-    })
-}
-
-/// What the platform offers, in the order of Microsoft's own clients: an application in the environment, a workload's
-/// federated token, the host's managed identity, and on a developer's machine whoever is signed in.
-async fn ambient(line: &Arc<Line>) -> Result<Asking> {
-    // It reads the environment's names of Azure; its store is not used.
-    let environment = MicrosoftAzureBuilder::from_env();
-    let told = |key| environment.get_config_value(&key).filter(|value| !value.is_empty());
-    let [tenant, client_id] = [told(AzureConfigKey::AuthorityId), told(AzureConfigKey::ClientId)];
-    let remedy = "look at AZURE_TENANT_ID, AZURE_CLIENT_ID and what else the environment says of Azure";
-    if let (Some(tenant), Some(client_id), Some(secret)) = (&tenant, &client_id, told(AzureConfigKey::ClientSecret)) {
-        let options = ClientSecretCredentialOptions {
-            client_options: options(line, None),
-        };
-        let asked = ClientSecretCredential::new(tenant, client_id.clone(), secret.into(), Some(options));
-        return Asking::of(format!("of application {client_id} of the environment"), remedy, asked);
-    }
-    if told(AzureConfigKey::FederatedTokenFile).is_some() {
-        let asked = WorkloadIdentityCredential::new(Some(WorkloadIdentityCredentialOptions {
-            credential_options: ClientAssertionCredentialOptions {
-                client_options: options(line, None),
-            },
-            ..WorkloadIdentityCredentialOptions::default()
-        }));
-        return Asking::of("of this workload's identity".to_owned(), remedy, asked);
-    }
-    if told(AzureConfigKey::MsiEndpoint).is_some() || is_an_azure_machine().await {
-        return managed(line, client_id.as_deref());
-    }
-    let remedy = "sign in by `az login`, or say in auth who asks";
-    let asked = AzureCliCredential::new(None);
-    Ok(Asking {
-        is_a_tool: true,
-        ..Asking::of("of who is signed in on this machine".to_owned(), remedy, asked)?
-    })
-}
-
-async fn is_an_azure_machine() -> bool {
+/// Azure's machines, and those of others: the address is the same.
+async fn is_a_cloud_machine() -> bool {
     let knock = tokio::net::TcpStream::connect(METADATA);
     matches!(tokio::time::timeout(METADATA_TIMEOUT, knock).await, Ok(Ok(_)))
 }
@@ -335,13 +399,14 @@ impl HttpClient for Line {
         let answered = HttpClient::execute_request(&self.http, &request).await;
         let answer = answered.map_err(|e| self.cut(innermost(&e)))?;
         let status = u16::from(answer.status());
-        if answer.status().is_success() {
-            return Ok(answer);
+        let (code, headers, body) = answer.deconstruct();
+        // Here: what is cut off is nobody's refusal.
+        let body = body.collect().await.map_err(|e| self.cut(innermost(&e)))?;
+        if code.is_success() {
+            return Ok(AsyncRawResponse::from_bytes(code, headers, body));
         }
-        let (_, headers, body) = answer.deconstruct();
         let asked = headers.get_optional_str(&RETRY_AFTER);
         let retry_after = asked.and_then(|text| http::pause_of(text, chrono::Utc::now()));
-        let body = body.collect().await.map_err(|e| self.cut(innermost(&e)))?;
         Err(self.end(Heard {
             is_transient: status >= 500 || matches!(status, 408 | 429),
             status: Some(status),

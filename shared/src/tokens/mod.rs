@@ -1,4 +1,4 @@
-//! Access tokens: asked for when needed, kept until shortly before they end, replaced once when somebody refuses one.
+//! Access tokens: asked for when needed, kept until shortly before they end, replaced once when a workspace refuses one.
 //!
 //! It refuses to print a token, and to give up at the first refusal of an issuer that is only busy.
 //! Neighbour: `entra` asks Microsoft Entra, for the storage and the workspace alike; the workspace's own issuer is the

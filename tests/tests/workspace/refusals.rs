@@ -67,7 +67,7 @@ async fn check_names_the_grant_that_is_missing() {
     story.check_says(&["cannot see schema", "nowhere", "create it"]);
     story.project.configure(&Story::jobs(&story.place, "raw.t"));
     story.double().set_warehouse(Power::Deleted);
-    story.check_says(&["warehouse", "not a valid endpoint id"]);
+    story.check_says(&["databricks: warehouse", "not a valid endpoint id"]);
     story.double().set_warehouse(Power::Stopped);
     story.project.run(&["check"]).done();
     assert_eq!(story.double().warehouse_starts(), 1);
@@ -81,7 +81,11 @@ async fn check_names_the_grant_that_is_missing() {
     story
         .project
         .write(&format!("version = 1\n{section}{connection}{jobs}"));
-    story.check_says(&["the credential was refused", "Invalid access token"]);
+    story.check_says(&[
+        "databricks: token",
+        "the credential was refused",
+        "Invalid access token",
+    ]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

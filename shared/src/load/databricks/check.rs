@@ -19,7 +19,7 @@ use super::Databricks;
 use super::client::{Failure, Rows, SqlVerdict, Statement};
 use super::describe::look;
 use super::place::{check_folder, check_table};
-use super::render::ledger::CATALOG_MANAGED;
+use super::render::look as render;
 use super::render::quote::{Object, literal};
 use super::render::{count, drop_table, fence};
 use super::sas;
@@ -35,14 +35,16 @@ const FILE: &str = "one.parquet";
 
 /// All lines.
 pub(super) async fn check(loader: &Databricks, targets: &[TableName]) -> Vec<CheckLine> {
+    let token = |found| line("databricks: token".into(), found);
+    let warehouse = |found| line("databricks: warehouse".into(), found);
+    let good = |text: String| Ok(Verdict::Good(text));
     let mut lines = match who(loader).await {
         // Every other line would say the same.
-        Err(e) => return vec![line("databricks: token and warehouse".into(), Err(e))],
+        Err(failure) if failure.is_about_the_token() => return vec![token(Err(failure.into_error()))],
+        Err(failure) => return vec![token(good("taken".into())), warehouse(Err(failure.into_error()))],
         Ok((user, clock)) => vec![
-            line(
-                "databricks: token and warehouse".into(),
-                Ok(Verdict::Good(format!("as {user}"))),
-            ),
+            token(good(format!("of {user}"))),
+            warehouse(good("answers".into())),
             line("databricks: clock".into(), Ok(clock)),
         ],
     };
@@ -96,9 +98,8 @@ async fn run(loader: &Databricks, sql: impl Into<String>) -> Result<Rows> {
 }
 
 /// Whom the warehouse takes us for, and whether its clock is ours.
-async fn who(loader: &Databricks) -> Result<(String, Verdict)> {
-    let sql = "SELECT current_user() AS who, unix_timestamp() AS seconds";
-    let rows = run(loader, sql).await?;
+async fn who(loader: &Databricks) -> Result<(String, Verdict), Failure> {
+    let rows = loader.client.run(&Statement::brief("check", render::who())).await?;
     let user = rows.get(0, "who").unwrap_or("somebody").to_owned();
     let there = rows.get(0, "seconds").and_then(|s| s.parse().ok());
     let there = there.and_then(|seconds| DateTime::<Utc>::from_timestamp(seconds, 0));
@@ -139,7 +140,7 @@ async fn table(loader: &Databricks, target: &TableName) -> Result<Target> {
     let object = loader.object(target)?;
     let Some(found) = look(loader, &object).await? else {
         let schema = object.schema_sql()?;
-        let described = run(loader, format!("DESCRIBE SCHEMA {schema}")).await;
+        let described = run(loader, render::see_schema(&schema)).await;
         described.map_err(|e| {
             let remedy =
                 format!("cannot see schema {schema}: create it, or grant USE CATALOG, USE SCHEMA and CREATE TABLE");
@@ -149,8 +150,8 @@ async fn table(loader: &Databricks, target: &TableName) -> Result<Target> {
     };
     // Of privileges that come by groups and from above no catalog view tells; a statement that does nothing does.
     for (sql, privilege) in [
-        (format!("SELECT 1 FROM {} LIMIT 0", object.sql), "SELECT"),
-        (format!("DELETE FROM {} WHERE FALSE", object.sql), "MODIFY"),
+        (render::try_select(&object), "SELECT"),
+        (render::try_modify(&object), "MODIFY"),
     ] {
         run(loader, sql).await.map_err(|e| match e.kind() {
             ErrorKind::Access => e.while_doing(format!("cannot load into table {target}: grant {privilege} on it")),
@@ -219,11 +220,7 @@ impl<'a> Trial<'a> {
     }
 
     async fn create(&self, in_transaction: bool) -> Result<()> {
-        let kind = match in_transaction {
-            true => format!(" TBLPROPERTIES ('{CATALOG_MANAGED}' = 'supported')"),
-            false => String::new(),
-        };
-        let create = Statement::brief("check", format!("CREATE TABLE {} (n BIGINT){kind}", self.table.sql));
+        let create = Statement::brief("check", render::trial(&self.table, in_transaction));
         match self.loader.client.run(&create).await {
             // The answer to a first send was lost: nobody else knows the name.
             Err(e) if e.says(SqlVerdict::AlreadyThere) => Ok(()),

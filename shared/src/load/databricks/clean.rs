@@ -14,8 +14,8 @@ use object_store::{ObjectMeta, ObjectStoreExt as _};
 use super::Databricks;
 use super::client::{Failure, SqlVerdict, Statement};
 use super::place::{STAGING_PREFIX, folder_began, staging_run, table_began};
-use super::render::drop_table;
-use super::render::quote::{Object, literal};
+use super::render::quote::Object;
+use super::render::{drop_table, look};
 use crate::error::{ErrorKind, Result};
 use crate::load::{CleanRequest, Cleaned};
 use crate::model::watermark::RunNumber;
@@ -104,11 +104,7 @@ async fn tables(loader: &Databricks, request: &CleanRequest<'_>) -> Result<u64> 
 
 async fn tables_in(loader: &Databricks, request: &CleanRequest<'_>, [catalog, schema]: &[String; 2]) -> Result<u64> {
     let place = Object::new(catalog, schema, "x")?;
-    let sql = format!(
-        "SHOW TABLES IN {} LIKE {}",
-        place.schema_sql()?,
-        literal(&format!("{STAGING_PREFIX}*"))
-    );
+    let sql = look::tables(&place.schema_sql()?, STAGING_PREFIX);
     let rows = match loader.client.run(&Statement::brief("clean", sql)).await {
         Err(e) if e.says(SqlVerdict::Missing) => return Ok(0),
         other => other.map_err(Failure::into_error)?,

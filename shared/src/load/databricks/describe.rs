@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Databricks;
 use super::client::{Rows, SqlVerdict, Statement};
 use super::columns::{is_ours, parse_type};
-use super::render::quote::{Object, identifier};
+use super::render::look as render;
+use super::render::quote::Object;
 use crate::error::Result;
 use crate::load::TargetTable;
 use crate::model::job::JobName;
@@ -92,13 +93,9 @@ fn about(table: &Object, step: &str, sql: String) -> Statement {
 
 /// Looks at a table; `None` if it, or its schema, is not there.
 pub(super) async fn look(loader: &Databricks, table: &Object) -> Result<Option<Found>> {
-    let describe = Statement::brief("describe", format!("DESCRIBE TABLE {}", table.sql));
-    let properties = Statement::brief("properties", format!("SHOW TBLPROPERTIES {}", table.sql));
-    let strict = format!(
-        "SELECT column_name FROM {}.information_schema.columns WHERE table_schema = :schema AND table_name = :table AND is_nullable = 'NO'",
-        identifier(&table.parts[0])?
-    );
-    let strict = about(table, "not_null", strict);
+    let describe = Statement::brief("describe", render::describe(table));
+    let properties = Statement::brief("properties", render::properties(table));
+    let strict = about(table, "not_null", render::not_null(table)?);
     // Three answers at once: a statement costs a fraction of a second however little it does.
     let (columns, properties, strict) = tokio::join!(
         loader.client.run(&describe),
@@ -127,11 +124,7 @@ pub(super) async fn tagged(loader: &Databricks, table: &Object) -> Result<BTreeM
     if loader.tags.is_empty() {
         return Ok(BTreeMap::new());
     }
-    let sql = format!(
-        "SELECT tag_name, tag_value FROM {}.information_schema.table_tags WHERE schema_name = :schema AND table_name = :table",
-        identifier(&table.parts[0])?
-    );
-    let rows = loader.client.run(&about(table, "tags", sql)).await;
+    let rows = loader.client.run(&about(table, "tags", render::tags(table)?)).await;
     let rows = rows.map_err(super::client::Failure::into_error)?;
     let tags = (0..rows.values.len()).filter_map(|row| {
         let (tag, value) = (rows.get(row, "tag_name")?, rows.get(row, "tag_value"));
@@ -142,7 +135,7 @@ pub(super) async fn tagged(loader: &Databricks, table: &Object) -> Result<BTreeM
 
 /// The types of a table's columns, by name in small letters; nothing where there is no table.
 pub(super) async fn live_types(loader: &Databricks, table: &Object) -> Result<BTreeMap<String, ColumnType>> {
-    let describe = Statement::brief("describe", format!("DESCRIBE TABLE {}", table.sql));
+    let describe = Statement::brief("describe", render::describe(table));
     match loader.client.run(&describe).await {
         Err(e) if e.says(SqlVerdict::Missing) => Ok(BTreeMap::new()),
         Err(e) => Err(e.into_error()),

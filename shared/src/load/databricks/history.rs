@@ -8,14 +8,15 @@ use chrono::{DateTime, NaiveDateTime, Utc};
 
 use super::Databricks;
 use super::client::{Failure, Rows, SqlVerdict, Statement};
+use super::render::look;
 use super::render::quote::Object;
 use crate::error::Result;
 use crate::load::HistoryEntry;
 
 /// Newest first.
 pub(super) async fn history(loader: &Databricks, target: &Object, limit: usize) -> Result<Vec<HistoryEntry>> {
-    let sql = format!("DESCRIBE HISTORY {} LIMIT {limit}", target.sql);
-    match loader.client.run(&Statement::brief("history", sql)).await {
+    let asked = Statement::brief("history", look::history(target, limit));
+    match loader.client.run(&asked).await {
         Err(e) if e.says(SqlVerdict::Missing) => Ok(Vec::new()),
         Err(e) => Err(Failure::into_error(e)),
         Ok(rows) => Ok((0..rows.values.len()).filter_map(|row| entry(&rows, row)).collect()),

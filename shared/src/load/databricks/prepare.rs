@@ -64,8 +64,7 @@ pub(super) async fn prepare(loader: &Databricks, work: &Work<'_>) -> Result<()> 
 fn is_done_or_passes(failure: &Failure, sql: &str) -> bool {
     // Elsewhere a name that is there twice is one of the statement's own.
     let is_added = failure.says(SqlVerdict::ColumnThere) && sql.starts_with("ALTER TABLE");
-    let passes = failure.says(SqlVerdict::Passes) || failure.says(SqlVerdict::Committed);
-    is_added || passes || failure.says(SqlVerdict::AlreadyThere)
+    is_added || failure.says(SqlVerdict::Passes) || failure.says(SqlVerdict::AlreadyThere)
 }
 
 /// Looks at the target: what a load must know of it, and the statements that make it as the plan says.

@@ -50,7 +50,7 @@ pub(super) fn though_whole(work: &Work<'_>, step: Step, failure: &Failure, sql: 
             .because(failure.to_string())
             .without_effect());
     }
-    if work.sends > SENDS_MAX {
+    if work.sends >= SENDS_MAX {
         let text = format!(
             "cannot let the warehouse read the staged files of run {run}, which are whole, in {} sends of {step}: look at the storage, or \
              read them again (`lakeward abandon {}`)",

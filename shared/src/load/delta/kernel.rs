@@ -69,6 +69,8 @@ fn store_kind(error: &object_store::Error) -> ErrorKind {
         E::NotImplemented { .. } | E::NotSupported { .. } => ErrorKind::Unsupported,
         E::InvalidPath { .. } | E::UnknownConfigurationKey { .. } => ErrorKind::Config,
         E::NotFound { .. } => ErrorKind::WarehouseRejected,
+        // There was no token to ask with.
+        E::Generic { source, .. } => source.downcast_ref().map_or(ErrorKind::StorageBusy, Error::kind),
         _ => ErrorKind::StorageBusy,
     }
 }

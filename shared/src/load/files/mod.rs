@@ -145,7 +145,9 @@ impl Loader for Files {
 
     async fn prepare(&self, work: &Work<'_>) -> Result<()> {
         supported(work.plan.mode)?;
-        if let Some(table) = owner::describe(self, &work.plan.target).await? {
+        if work.plan.mode == WriteMode::Replace
+            && let Some(table) = owner::describe(self, &work.plan.target).await?
+        {
             refuse_rows_of_others(work, &table.fed_by)?;
         }
         owner::claim(self, work).await?;

@@ -169,12 +169,14 @@ fn load(rules: Rules, run: &RunDocument, sealed: Sealed, steps: &[Step], call: &
     };
     let step = steps[at];
     let recorded = record(run, step);
-    let sends = recorded.map_or(0, |r| r.sends);
-    let is_current = |p: &Pending| p.step == step && p.staging == run.load.staging && p.sends == sends;
-    if let Some((_, reply)) = call.reply.as_ref().filter(|(p, _)| is_current(p)) {
+    let is_current = |p: &Pending| p.step == step && p.staging == run.load.staging;
+    let is_newest = |p: &Pending| recorded.map_or(0, |r| r.sends) == p.sends;
+    if let Some((asked, reply)) = call.reply.as_ref().filter(|(p, _)| is_current(p)) {
         return match reply {
             ReplySeen::Done(outcome) if at + 1 == steps.len() => commit(run, sealed, Some((step, *outcome)), call),
             ReplySeen::Done(outcome) => FinishAction::RecordOutcome(step, *outcome),
+            // Somebody else has sent it since: what is under way is theirs. A third send would be answered by a fourth.
+            _ if !is_newest(asked) => FinishAction::Wait,
             ReplySeen::Running(id) if recorded.and_then(|r| r.statement.as_ref()) == Some(id) => FinishAction::Wait,
             ReplySeen::Running(id) => FinishAction::RecordStatement(step, id.clone()),
             // Asked after again, it would say the same for ever.
@@ -192,7 +194,7 @@ fn load(rules: Rules, run: &RunDocument, sealed: Sealed, steps: &[Step], call: &
     if !call.is_prepared {
         return FinishAction::Prepare;
     }
-    if call.intent.as_ref().is_some_and(is_current) {
+    if call.intent.as_ref().is_some_and(|p| is_current(p) && is_newest(p)) {
         return FinishAction::Send(step);
     }
     if recorded.is_some_and(|r| needs_shutting_out(rules, run, r)) {
@@ -321,11 +323,17 @@ mod tests {
     }
 
     #[test]
-    fn what_is_heard_of_an_older_send_says_nothing_of_the_newest() {
-        let call = heard(Step::Copy(0), ReplySeen::SendAgain);
-        let mut run = run(Some("01ef"));
-        run.load.steps[1].sends = 2;
-        assert_eq!(next(&run, &call), FinishAction::Poll(Step::Copy(0), "01ef".into()));
+    fn what_is_heard_of_an_older_send_says_nothing_of_the_newest_but_that_it_is_done() {
+        for statement in [None, Some("02ef")] {
+            let mut run = run(statement);
+            run.load.steps[1].sends = 2;
+            for reply in [ReplySeen::SendAgain, ReplySeen::Running("01ef".into())] {
+                assert_eq!(next(&run, &heard(Step::Copy(0), reply)), FinishAction::Wait);
+            }
+            let done = Outcome::default();
+            let recorded = FinishAction::RecordOutcome(Step::Copy(0), done);
+            assert_eq!(next(&run, &heard(Step::Copy(0), ReplySeen::Done(done))), recorded);
+        }
     }
 
     #[test]

@@ -16,7 +16,7 @@ use super::super::decide::{FinishCall, Pending, ReplySeen, Rule};
 use super::super::record::record;
 use super::Loading;
 
-/// So often a step is sent, or a staging table made, before somebody is told: as often as the local host delivers a
+/// So often a step is sent, or a load begins again, before somebody is told: as often as the local host delivers a
 /// message. Each is counted in the run's document, whichever call it was.
 const SENDS_MAX: u32 = 8;
 
@@ -100,13 +100,13 @@ impl Loading<'_> {
     /// After the set operation was shut out: the staging table is made and filled again, under a name of its own.
     pub(super) async fn start_over(&mut self) -> Result<()> {
         let id = self.run.value.id.clone();
-        let made = self.work_on(Step::CreateStaging).sends;
+        let restarts = self.run.value.load.restarts;
         let why = self.why.take();
         let why = why.unwrap_or_else(|| "nobody knows what became of the set operation".to_owned());
-        if made >= SENDS_MAX {
+        if restarts >= SENDS_MAX {
             let text = format!(
-                "cannot load run {id}: its staging table was made {made} times and is gone again: look who drops tables whose names begin \
-                 with _lakeward_; the run is given up and read again"
+                "cannot load run {id}: it began {restarts} times from a new staging table and would have to again: look who drops tables \
+                 whose names begin with _lakeward_, or what cuts the warehouse's answers off; the run is given up and read again"
             );
             let error = Error::new(ErrorKind::WarehouseRejected, text).run_is_lost();
             return Err(error.because(why));
@@ -114,6 +114,7 @@ impl Loading<'_> {
         tracing::info!(run = %id, "loads from a new staging table: {why}");
         self.change(|load| {
             load.staging = None;
+            load.restarts += 1;
             for entry in &mut load.steps {
                 (entry.statement, entry.outcome, entry.sent_at) = (None, None, None);
                 entry.is_settled = entry.step == Step::Apply;
@@ -135,16 +136,16 @@ impl Loading<'_> {
         let error = match sends {
             SENDS_MAX.. => {
                 let text = format!(
-                    "cannot load run {id}: step {step} was sent {sends} times and ended without effect each time; it is sent once more \
-                     whenever the job runs, or is given up by `lakeward abandon {}`",
+                    "cannot load run {id}: step {step} was sent {sends} times and is still not done; it is sent once more whenever the \
+                     job runs, and given up by `lakeward abandon {}`",
                     id.job
                 );
                 Error::new(ErrorKind::WarehouseRejected, text)
             }
             _ => {
                 let text = format!("cannot load run {id}: step {step} ended without effect and is sent again");
-                // The first two are as quick as the host's own pauses.
-                let pause = Duration::from_secs(1 << sends.saturating_sub(3)) * u32::from(sends > 2);
+                // The first ones are as quick as the host's own pauses.
+                let pause = Duration::from_secs(1 << sends.saturating_sub(5)) * u32::from(sends > 4);
                 Error::new(ErrorKind::WarehouseBusy, text).retry_after(pause)
             }
         };

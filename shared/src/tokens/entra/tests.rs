@@ -173,9 +173,14 @@ async fn an_issuer_that_is_not_there_is_named_and_a_platforms_is_waited_for() {
 
 #[tokio::test]
 async fn an_answer_without_a_token_is_shown_to_nobody() {
-    for body in [json!({"access_token": 17, "secret": "hunter2"}), json!("hunter2")] {
+    for body in [
+        json!({"access_token": 17, "secret": "hunter2"}),
+        json!("hunter2"),
+        json!({}),
+    ] {
         let answerer = Answerer::start(move |_, _| ok(body.clone())).await;
         let error = error_of(&of_application(&answerer.base, STORAGE)).await;
+        assert_eq!(error.kind(), ErrorKind::StorageBusy, "others may get one");
         assert!(error.chain().contains("the answer holds no token"), "{}", error.chain());
         assert!(!format!("{error:?}").contains("hunter2"));
     }

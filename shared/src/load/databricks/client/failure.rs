@@ -75,6 +75,15 @@ impl Failure {
         self.sql().is_some_and(|sql| sql.verdict() == verdict)
     }
 
+    /// Whether nobody was let in, whatever was asked. A principal without CAN USE on the warehouse was.
+    pub fn is_about_the_token(&self) -> bool {
+        match &self.kind {
+            FailureKind::NoToken(_) | FailureKind::Refused { status: 401, .. } => true,
+            FailureKind::Refused { status: 403, code, .. } => code != "PERMISSION_DENIED",
+            _ => false,
+        }
+    }
+
     /// In the language of the run: who must act, and what was being attempted.
     pub fn into_error(self) -> Error {
         let (kind, remedy) = self.judged();

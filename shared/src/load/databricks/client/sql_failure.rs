@@ -91,6 +91,8 @@ pub(in super::super) struct SqlFailure {
     subject: Subject,
 }
 
+/// How a transaction begins, as a parser quotes it.
+const BLOCK_WORDS: &[&str] = &["near 'BEGIN'", "near 'ATOMIC'"];
 /// What Azure Storage says of a signature that has ended.
 const OUT_OF_TIME: &str = "Signature not valid in the specified time frame";
 
@@ -206,7 +208,9 @@ impl SqlFailure {
         if self.is_unreadable() {
             return SqlVerdict::FileGone;
         }
-        if class.starts_with("TRANSACTION_NOT_SUPPORTED") {
+        // A channel that is older than transactions does not know their words.
+        let is_unknown = class == "PARSE_SYNTAX_ERROR" && BLOCK_WORDS.iter().any(|word| self.message.contains(word));
+        if class.starts_with("TRANSACTION_NOT_SUPPORTED") || is_unknown {
             return SqlVerdict::NoTransactions;
         }
         match class {
@@ -431,6 +435,16 @@ mod tests {
             (Some("XX000"), "[NEVER_HEARD_OF] x", SqlVerdict::Passes),
             (Some("KD999"), "[NEVER_HEARD_OF] x", SqlVerdict::Refused),
             (None, "something went wrong", SqlVerdict::Refused),
+            (
+                Some("42601"),
+                "[PARSE_SYNTAX_ERROR] Syntax error at or near 'ATOMIC'.",
+                SqlVerdict::NoTransactions,
+            ),
+            (
+                Some("42601"),
+                "[PARSE_SYNTAX_ERROR] Syntax error at or near 'COPY'.",
+                SqlVerdict::Refused,
+            ),
             (
                 Some("42K0D"),
                 "[FAILED_READ_FILE.FILE_NOT_EXIST] x",

@@ -85,3 +85,73 @@ impl Bound {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::load::databricks::tests::fixture::{files, plan, run_id, work};
+    use crate::model::job::WriteMode;
+
+    /// The condition for a key of that type, by the least and the greatest value of each file and its NULLs.
+    fn between_of(column_type: ColumnType, stats: &[(Value, Value, u64)]) -> Vec<String> {
+        let (run, mut plan) = (run_id(), plan(WriteMode::Merge));
+        plan.schema.columns[0].column_type = column_type;
+        let mut files = files(i64::try_from(stats.len()).unwrap());
+        for (file, (least, greatest, nulls)) in files.iter_mut().zip(stats) {
+            file.stats = json!({"minValues": {"id": least}, "maxValues": {"id": greatest}, "nullCount": {"id": nulls}});
+        }
+        between(&work(&run, &plan, &files), "t").unwrap()
+    }
+
+    fn texts(pairs: &[(&str, &str)]) -> Vec<(Value, Value, u64)> {
+        pairs.iter().map(|(a, b)| (json!(a), json!(b), 0)).collect()
+    }
+
+    #[test]
+    fn the_least_and_the_greatest_of_all_files_count() {
+        let whole = [(json!(-5), json!(9), 0), (json!(2), json!(70), 0)];
+        assert_eq!(between_of(ColumnType::Int32, &whole), ["t.`id` BETWEEN -5 AND 70"]);
+        let days = texts(&[("2026-05-01", "2026-05-09"), ("1500-02-20", "2026-05-02")]);
+        assert_eq!(
+            between_of(ColumnType::Date, &days),
+            ["t.`id` BETWEEN DATE'1500-02-20' AND DATE'2026-05-09'"]
+        );
+    }
+
+    /// Statistics cut an instant down to milliseconds: the greatest may be nearly one later than it says.
+    #[test]
+    fn instants_reach_as_far_as_they_may_have_been_cut() {
+        let zoned = texts(&[("2026-05-01T10:00:00.123Z", "2026-05-01T12:00:00.999+01:00")]);
+        assert_eq!(
+            between_of(ColumnType::Timestamp, &zoned),
+            ["t.`id` BETWEEN TIMESTAMP'2026-05-01T10:00:00.123000Z' AND TIMESTAMP'2026-05-01T11:00:01.000000Z'"]
+        );
+        let local = texts(&[("2026-05-01T10:00:00", "2026-05-01T10:00:00.5")]);
+        assert_eq!(
+            between_of(ColumnType::TimestampNtz, &local),
+            ["t.`id` BETWEEN TIMESTAMP_NTZ'2026-05-01T10:00:00.000000' AND TIMESTAMP_NTZ'2026-05-01T10:00:00.501000'"]
+        );
+    }
+
+    #[test]
+    fn what_is_not_certain_has_no_bounds() {
+        for (column_type, stats) in [
+            (
+                ColumnType::Int64,
+                vec![(json!(1), json!(2), 0), (json!(3), json!(4), 1)],
+            ),
+            (
+                ColumnType::Int64,
+                vec![(json!(1), json!(2), 0), (json!(null), json!(4), 0)],
+            ),
+            (ColumnType::Text, texts(&[("a", "b")])),
+            (ColumnType::Decimal(18, 4), vec![(json!(1.5), json!(2.5), 0)]),
+            (ColumnType::Date, texts(&[("not a day", "2026-05-01")])),
+        ] {
+            let told = format!("{column_type:?}");
+            assert_eq!(between_of(column_type, &stats), Vec::<String>::new(), "{told}");
+        }
+    }
+}

@@ -2,12 +2,13 @@
 //!
 //! It refuses to look at the target: what a statement says follows from the run's documents and the destination's
 //! options alone, so that two sends of a step are the same text.
-//! Neighbours: `quote` names and values, `copy`, `ledger` and `table` one family of statements each, `source` what a set operation
+//! Neighbours: `quote` names and values, `copy`, `ledger` and `table` one family of statements each, `look` questions, `source` what a set operation
 //! reads, `merge`, `scd2` and `sync` the keyed ones, `bounds` what they need to look at.
 
 mod bounds;
 pub(super) mod copy;
 pub(super) mod ledger;
+pub(super) mod look;
 pub(super) mod merge;
 pub(super) mod quote;
 pub(super) mod scd2;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::copy::{Access, FILES_PER_COPY, Reading, chunk, copy};
 use super::ledger::{LEDGER, create_ledger, give_up, open_run, transaction};
+use super::look;
 use super::merge::merge;
 use super::quote::Object;
 use super::scd2::scd2;
@@ -214,6 +215,26 @@ fn a_merge_without_bounds_marks_or_values() {
 }
 
 #[test]
+fn a_merge_looks_between_days_and_instants() {
+    let mut plan = plan(WriteMode::Merge);
+    plan.schema.columns.truncate(1);
+    (plan.order_by, plan.hard_delete, plan.read.cursor) = (None, None, None);
+    let mut of_type = |column_type, least: &str, greatest: &str| {
+        plan.schema.columns[0].column_type = column_type;
+        let mut files = files(1);
+        files[0].stats =
+            serde_json::json!({"minValues": {"id": least}, "maxValues": {"id": greatest}, "nullCount": {"id": 0}});
+        merge(&work(&run_id(), &plan, &files), &target(), &staging()).unwrap()
+    };
+    let statements = [
+        of_type(ColumnType::Date, "2026-05-01", "2026-05-09"),
+        of_type(ColumnType::Timestamp, "2026-05-01T10:00:00Z", "2026-05-01T11:00:00Z"),
+        of_type(ColumnType::TimestampNtz, "2026-05-01T10:00:00", "2026-05-01T11:00:00"),
+    ];
+    insta::assert_snapshot!(statements.join(";\n"));
+}
+
+#[test]
 fn scd2_closes_and_opens_versions() {
     insta::assert_snapshot!(shown(&plan(WriteMode::Scd2), 1, |w| scd2(w, &target(), &staging())));
 }
@@ -310,6 +331,26 @@ fn the_small_statements() {
         retract(&target(), &run).unwrap(),
         count_run(&target()).unwrap(),
         count(&staging()),
+    ];
+    insta::assert_snapshot!(statements.join(";\n"));
+}
+
+#[test]
+fn the_questions() {
+    let target = target();
+    let schema = target.schema_sql().unwrap();
+    let statements = [
+        look::describe(&target),
+        look::properties(&target),
+        look::not_null(&target).unwrap(),
+        look::tags(&target).unwrap(),
+        look::history(&target, 10),
+        look::tables(&schema, "_lakeward_"),
+        look::who().to_owned(),
+        look::see_schema(&schema),
+        look::try_select(&target),
+        look::try_modify(&target),
+        look::trial(&staging(), true),
     ];
     insta::assert_snapshot!(statements.join(";\n"));
 }

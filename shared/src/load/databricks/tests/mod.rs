@@ -783,7 +783,8 @@ async fn a_check_tries_a_load_in_small_and_leaves_nothing() {
     assert_eq!(
         what,
         [
-            "databricks: token and warehouse",
+            "databricks: token",
+            "databricks: warehouse",
             "databricks: clock",
             "databricks: table orders",
             "databricks: create a table in main.raw",
@@ -792,9 +793,9 @@ async fn a_check_tries_a_load_in_small_and_leaves_nothing() {
             "databricks: drop a table in main.raw",
         ]
     );
-    assert_eq!(lines[0].verdict, Verdict::Good("as robot".into()));
+    assert_eq!(lines[0].verdict, Verdict::Good("of robot".into()));
     assert_eq!(lines.iter().filter(|line| bad(line)).count(), 1, "{lines:?}");
-    assert!(bad(&lines[4]), "{lines:?}");
+    assert!(bad(&lines[5]), "{lines:?}");
     assert!(answerer.statements().last().unwrap().starts_with("DROP TABLE"));
     assert!(listed(&store).await.is_empty());
 }
