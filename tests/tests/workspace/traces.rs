@@ -292,19 +292,19 @@ async fn clean(story: &Story) {
 }
 
 /// Its id is put down, and then nobody comes: it ends where nobody asks for minutes, and an hour after its end its result is
-/// forgotten, and at some services itself, which is 404 or 410.
+/// forgotten, and at some services itself, by a status that nobody documented.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs LAKEWARD_TEST_POSTGRES_URL, LAKEWARD_TEST_AZURITE_URL and LAKEWARD_TEST_SPARK_URL: make test"]
 async fn a_copy_that_nobody_asked_after_in_time_is_sent_again() {
     for (name, is_held, minutes, told) in [
         ("late_unasked", true, 16, "CANCELED"),
         ("late_result", false, 61, "CLOSED"),
-        ("late_forgotten", false, 61, "410"),
+        ("late_forgotten", false, 61, "400"),
     ] {
         let story = Story::begin(name, "write = \"append\"\ncursor = \"id\"", Rules::all()).await;
         story.double().switch(|s| {
-            s.forgets_statements = told == "410";
-            s.unknown_statement_status = 410;
+            s.forgets_statements = told == "400";
+            s.unknown_statement_status = 400;
         });
         let run = story.host.stage("t").await;
         let mut hold = story.double().faults().hold("COPY INTO", Point::Commit, 1);
@@ -321,7 +321,7 @@ async fn a_copy_that_nobody_asked_after_in_time_is_sent_again() {
         let asked = story.double().world().journal.asked();
         let line = format!("GET /api/2.0/sql/statements/{}", copies[0].id);
         let answers: Vec<u16> = asked.iter().filter(|a| a.line == line).map(|a| a.status).collect();
-        let last = if told == "410" { 410 } else { 200 };
+        let last = if told == "400" { 400 } else { 200 };
         assert_eq!(answers.last(), Some(&last), "{name}: {answers:?}");
         if last == 200 {
             assert_eq!(copies[0].state().word(), told, "{name}");

@@ -46,7 +46,7 @@ pub(in super::super) enum FailureKind {
     },
     /// It ended and its result cannot be had: cancelled, or cut.
     Ended(String),
-    /// The service does not know its id: it ended long ago, or runs in another workspace.
+    /// The service does not know its id, or will not say: it ended long ago, or runs, maybe in another workspace.
     Forgotten,
     /// The engine refused it. It has changed nothing, unless it says so itself.
     Sql(SqlFailure),

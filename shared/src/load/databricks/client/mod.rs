@@ -163,9 +163,14 @@ impl Client {
         };
         match self.call(&request).await {
             Ok(answer) => self.understood((step, subject), Some(id), answer).await,
-            // A 400 is about the question: a token for another audience is refused so, and says nothing of the statement.
+            // By which status it is told is not documented. A token for another audience is refused by 400 as well: whoever
+            // hears this must not take the statement for ended.
             Err(Failure {
-                kind: FailureKind::Refused { status: 404 | 410, .. },
+                kind:
+                    FailureKind::Refused {
+                        status: 400 | 404 | 410,
+                        ..
+                    },
                 request,
                 ..
             }) => Err(Failure {
