@@ -122,9 +122,9 @@ start_pg() {
 
 azurite() {   # NAME [OPTION...]: its ports are left in $port and $queue
   "$setup/install.sh" azurite
-  local tool=$TOOLS/azurite-$AZURITE_VERSION name=$1 table attempt
+  local tool=$TOOLS/azurite-$AZURITE_VERSION name=$1 table
   shift
-  for attempt in 1 2 3; do
+  for _ in 1 2 3; do
     queue=$(free_port) table=$(free_port)
     port=$(free_port)
     launch "$name" TERM "$tool/node" --require "$setup/azurite_uncollected.cjs" \
