@@ -55,9 +55,9 @@ await() {   # await NAME PORT: true when it answers, false when it died (the por
 
 # serve NAME SIGNAL COMMAND...: the word PORT in the command becomes the port, left in $port.
 serve() {
-  local name=$1 signal=$2 attempt
+  local name=$1 signal=$2
   shift 2
-  for attempt in 1 2 3; do
+  for _ in 1 2 3; do
     port=$(free_port)
     launch "$name" "$signal" "${@//PORT/$port}"
     if await "$name" "$port"; then return; fi
