@@ -285,10 +285,10 @@ async fn files_that_are_whole_are_not_read_from_the_source_again() {
         assert_eq!((error.kind(), error.fate()), (ErrorKind::Access, Fate::RunGoesOn));
         assert!(error.chain().contains("look at copy_from"), "{}", error.chain());
     }
-    let reply = unreadable(&[100, 100], 8, broken).await.unwrap();
+    let reply = unreadable(&[100, 100], 7, broken).await.unwrap();
     assert!(matches!(reply, Reply::SendAgain(_)), "{reply:?}");
     // It does not pass: somebody is told, and the run stays.
-    let error = unreadable(&[100, 100], 9, broken).await.unwrap_err();
+    let error = unreadable(&[100, 100], 8, broken).await.unwrap_err();
     assert_eq!(
         (error.kind(), error.fate()),
         (ErrorKind::WarehouseRejected, Fate::RunGoesOn)
