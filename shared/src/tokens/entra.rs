@@ -6,15 +6,16 @@
 //! than a minute and wait as long as it is asked to, and to show the library's texts of an answer, which repeat it: `Line`
 //! sees what is answered, and says it in the words of everybody else.
 
+mod line;
+
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use azure_core::cloud::{CloudConfiguration, CustomConfiguration};
 use azure_core::credentials::TokenCredential;
-use azure_core::http::headers::RETRY_AFTER;
-use azure_core::http::{AsyncRawResponse, ClientOptions, HttpClient, Request, RetryOptions, Transport};
+use azure_core::http::{ClientOptions, HttpClient, RetryOptions, Transport};
 use azure_identity::{
     AzureCliCredential, ClientAssertionCredentialOptions, ClientSecretCredential, ClientSecretCredentialOptions,
     ManagedIdentityCredential, ManagedIdentityCredentialOptions, UserAssignedId, WorkloadIdentityCredential,
@@ -22,6 +23,8 @@ use azure_identity::{
 };
 use object_store::CredentialProvider;
 use object_store::azure::{AzureConfigKey, AzureCredential, MicrosoftAzureBuilder};
+
+use line::Line;
 
 use super::{AccessToken, Kept, Refusal, Refused};
 use crate::config::EntraIdentity;
@@ -347,82 +350,6 @@ fn options(line: &Arc<Line>, authority: Option<&str>) -> ClientOptions {
 async fn is_a_cloud_machine() -> bool {
     let knock = tokio::net::TcpStream::connect(METADATA);
     matches!(tokio::time::timeout(METADATA_TIMEOUT, knock).await, Ok(Ok(_)))
-}
-
-/// What carries one request for a token, and hears what became of it.
-#[derive(Debug)]
-struct Line {
-    http: reqwest::Client,
-    instead: Option<(String, String)>,
-    heard: Mutex<Option<Heard>>,
-}
-
-/// An answer that is no token.
-#[derive(Debug, Clone)]
-struct Heard {
-    is_transient: bool,
-    status: Option<u16>,
-    retry_after: Option<Duration>,
-    why: String,
-}
-
-impl Line {
-    fn heard(&self) -> Option<Heard> {
-        self.heard.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Of a kind that the library does not ask again after.
-    fn end(&self, heard: Heard) -> azure_core::Error {
-        *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(heard);
-        azure_core::Error::with_message(azure_core::error::ErrorKind::Credential, "no token came")
-    }
-
-    fn cut(&self, why: String) -> azure_core::Error {
-        self.end(Heard {
-            is_transient: true,
-            status: None,
-            retry_after: None,
-            why,
-        })
-    }
-}
-
-#[async_trait]
-impl HttpClient for Line {
-    async fn execute_request(&self, request: &Request) -> azure_core::Result<AsyncRawResponse> {
-        let mut request = request.clone();
-        if let Some((from, to)) = &self.instead
-            && let Some(rest) = request.url().as_str().strip_prefix(from.as_str())
-        {
-            *request.url_mut() = format!("{to}{rest}").parse()?;
-        }
-        let answered = HttpClient::execute_request(&self.http, &request).await;
-        let answer = answered.map_err(|e| self.cut(innermost(&e)))?;
-        let status = u16::from(answer.status());
-        let (code, headers, body) = answer.deconstruct();
-        // Here: what is cut off is nobody's refusal.
-        let body = body.collect().await.map_err(|e| self.cut(innermost(&e)))?;
-        if code.is_success() {
-            return Ok(AsyncRawResponse::from_bytes(code, headers, body));
-        }
-        let asked = headers.get_optional_str(&RETRY_AFTER);
-        let retry_after = asked.and_then(|text| http::pause_of(text, chrono::Utc::now()));
-        Err(self.end(Heard {
-            is_transient: status >= 500 || matches!(status, 408 | 429),
-            status: Some(status),
-            retry_after,
-            why: format!("HTTP {status} {}", Refusal::of(&body)),
-        }))
-    }
-}
-
-/// The innermost cause: the outer ones repeat the address.
-fn innermost(error: &azure_core::Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    http::short(&cause.to_string())
 }
 
 #[cfg(test)]
