@@ -187,7 +187,8 @@ fn merge_never_goes_back_in_any_schedule() {
     holds("merge, last statement, 2 workers", bounds(WriteMode::Merge));
 }
 
-/// What is heard of the first send must not be taken for the second's, while a third goes out beside it.
+/// Three sends where the others have two. It does not reach the stale answer that `Pending::sends` is for: that takes a
+/// statement which ends without effect by itself, and here one fails only when it is shut out. `decide::finish` has a test.
 #[test]
 fn merge_sent_three_times_adds_no_key_twice() {
     let bounds = Bounds {
