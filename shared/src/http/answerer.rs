@@ -1,4 +1,4 @@
-//! A workspace for unit tests: one TCP listener, and a function from a request to what is answered.
+//! A service for unit tests, a workspace or an issuer of tokens: one TCP listener, and a function from a request to what is answered.
 //!
 //! It refuses to know SQL: the double in `tests/` does. It can do what services do: answer, refuse, and hang up after
 //! the work was done.

@@ -26,7 +26,7 @@ use object_store::azure::{AzureConfigKey, AzureCredential, MicrosoftAzureBuilder
 
 use line::Line;
 
-use super::{AccessToken, Kept, Refusal, Refused};
+use super::{AccessToken, Kept, Refused};
 use crate::config::EntraIdentity;
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::{self, Patience};

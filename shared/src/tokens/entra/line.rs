@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use azure_core::http::headers::RETRY_AFTER;
 use azure_core::http::{AsyncRawResponse, HttpClient, Request};
 
-use super::Refusal;
 use crate::http;
+use crate::tokens::Refusal;
 
 /// What carries one request for a token, and hears what became of it.
 #[derive(Debug)]
