@@ -34,6 +34,7 @@ fn bounds(mode: WriteMode) -> Bounds {
         slices: 1,
         last_step_only: mode != WriteMode::Append,
         plans_in_steps: false,
+        fails: false,
         starts_again: false,
         loses_files: false,
         cleans: false,
@@ -86,6 +87,17 @@ fn two_copies(workers: usize, statements: usize) -> Bounds {
         versions: 1,
         slices: 2,
         ..bounds(WriteMode::Append)
+    }
+}
+
+/// One MERGE, sent three times: the first may fail by itself, and both workers hear of it.
+fn sent_thrice() -> Bounds {
+    Bounds {
+        statements: 3,
+        versions: 1,
+        runs: 1,
+        fails: true,
+        ..bounds(WriteMode::Merge)
     }
 }
 
@@ -187,17 +199,9 @@ fn merge_never_goes_back_in_any_schedule() {
     holds("merge, last statement, 2 workers", bounds(WriteMode::Merge));
 }
 
-/// Three sends where the others have two. It does not reach the stale answer that `Pending::sends` is for: that takes a
-/// statement which ends without effect by itself, and here one fails only when it is shut out. `decide::finish` has a test.
 #[test]
 fn merge_sent_three_times_adds_no_key_twice() {
-    let bounds = Bounds {
-        statements: 3,
-        versions: 1,
-        runs: 1,
-        ..bounds(WriteMode::Merge)
-    };
-    holds("merge, last statement sent thrice, 2 workers", bounds);
+    holds("merge, last statement sent thrice, 2 workers", sent_thrice());
 }
 
 #[test]
@@ -271,6 +275,11 @@ fn half_a_run_stays_without_the_retracting() {
 #[test]
 fn a_merge_sent_twice_adds_a_key_twice_if_the_first_is_not_shut_out() {
     fails_without(Rule::OneLiveSend, bounds(WriteMode::Merge), &[TWICE]);
+}
+
+#[test]
+fn a_merge_that_failed_lets_two_others_run_at_once_if_it_is_heard_of_late() {
+    fails_without(Rule::HearTheNewest, sent_thrice(), &[TWICE]);
 }
 
 #[test]

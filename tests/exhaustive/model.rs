@@ -31,6 +31,8 @@ pub struct Bounds {
     /// Runs are planned one IO a step and read as another; otherwise planning and reading are one step. The first run is
     /// the one under the lens: any later one loads in one step, so that every statement belongs to the first.
     pub plans_in_steps: bool,
+    /// Statements may end without effect by themselves: somebody else's commit came in between.
+    pub fails: bool,
     /// The job may be started again, at the position where it stands.
     pub starts_again: bool,
     /// Staged files of an open run may vanish, one after the other.

@@ -71,6 +71,11 @@ impl World {
             State::Running(begun) => {
                 w.statements[n].state = w.committed(statement, begun);
                 next.push((format!("{what} commits: {:?}", w.statements[n].state), w));
+                if self.bounds.fails {
+                    let mut w = self.clone();
+                    w.statements[n].state = State::Failed;
+                    next.push((format!("{what} fails"), w));
+                }
             }
             State::Ok | State::Failed => {}
         }

@@ -44,7 +44,10 @@ def session_settings(root, jars):
         "spark.jars": ",".join(jars),
         "spark.driver.extraClassPath": ":".join(jars),
         # The second compiler stays on: a server lives for many tests, and after a minute a MERGE takes 2.3 s instead of 3.3.
-        "spark.driver.extraJavaOptions": "-Duser.timezone=UTC -XX:+UseSerialGC -Ddelta.log.cacheSize=100",
+        # A third of the processor's time goes to compilers, which two cores feel: the second one is for what runs very often.
+        "spark.driver.extraJavaOptions": "-Duser.timezone=UTC -XX:+UseSerialGC -Ddelta.log.cacheSize=100 "
+        "-XX:ReservedCodeCacheSize=512m -XX:Tier4InvocationThreshold=50000 -XX:Tier4MinInvocationThreshold=6000 "
+        "-XX:Tier4CompileThreshold=150000 -XX:Tier4BackEdgeThreshold=400000",
         "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
         "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
         "spark.delta.logStore.file.impl": "lakeward.testing.CommitGateLogStore",

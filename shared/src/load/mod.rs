@@ -29,8 +29,12 @@ pub(crate) mod window;
 pub mod databricks;
 #[cfg(feature = "delta")]
 pub mod delta;
+mod feeders;
 #[cfg(feature = "files")]
 pub mod files;
+
+pub use feeders::refuse_rows_of_others;
+pub(crate) use feeders::would_replace_rows_of;
 
 /// A destination.
 ///
@@ -167,53 +171,6 @@ fn target_is_gone(work: &Work<'_>) -> Error {
             "cannot find table {target}, which earlier runs of job {job} filled: restore it and run again, or load \
              everything again (`lakeward abandon {job}`, then `lakeward reload {job} --full`, or, where other jobs load \
              into it, `lakeward run {job} --take-over --from POSITION`)"
-        ),
-    )
-}
-
-/// The same of one that is there and does not say any more which life feeds it, in `property`.
-fn target_forgot_us(work: &Work<'_>, property: &str) -> Error {
-    let (target, job, life) = (&work.plan.target, &work.run.job, &work.run.life);
-    Error::new(
-        ErrorKind::Access,
-        format!(
-            "cannot load into table {target}: it does not say any more that job {job} fills it, so it was replaced or \
-             altered, or another job took it over: restore it, or, if it still holds all that was loaded, set its property \
-             {property} to {life}, or load everything again (`lakeward abandon {job}`, then `lakeward reload {job} \
-             --full`; where another job loads here, into a target of its own)"
-        ),
-    )
-}
-
-/// Jobs of other configurations put themselves down in the target as well, and so did those that are no more: who of them
-/// still is there, only the user knows. A run that replaces all rows asks each time: one may have come since the last.
-pub fn refuse_rows_of_others(work: &Work<'_>, fed_by: &BTreeMap<JobName, Life>) -> Result<()> {
-    let plan = work.plan;
-    let others: Vec<&JobName> = fed_by.keys().filter(|job| **job != work.run.job).collect();
-    if plan.mode != WriteMode::Replace || plan.kind.replaces_others() || others.is_empty() {
-        return Ok(());
-    }
-    Err(would_replace_rows_of(&work.run.job, &plan.target, &others, true))
-}
-
-/// The refusal of a target that other jobs load into as well; `may_go`: the user can say that those are no more.
-pub(crate) fn would_replace_rows_of(job: &JobName, target: &TableName, others: &[&JobName], may_go: bool) -> Error {
-    let (load, gone) = match others {
-        [_] => ("loads", "is no more and its"),
-        _ => ("load", "are no more and their"),
-    };
-    let others: Vec<&str> = others.iter().map(|other| other.as_str()).collect();
-    let others = others.join(", ");
-    // All of them: whoever says so says it of each.
-    let way_past = match may_go {
-        true => format!("; if {others} {gone} rows may go, `lakeward reload {job} --full --take-over`"),
-        false => String::new(),
-    };
-    Error::new(
-        ErrorKind::Unsupported,
-        format!(
-            "cannot load job {job}: it would replace rows of target {target}, which {others} also {load}: give the jobs targets of \
-             their own{way_past}"
         ),
     )
 }

@@ -10,17 +10,18 @@ use chrono::{DateTime, Utc};
 
 use crate::error::Result;
 use crate::model::message::{Message, Outgoing};
-use crate::model::run::RunDocument;
+use crate::model::run::{LoadStatus, RunDocument};
 
 use super::Services;
 use super::decide::zero_rows_mean_something;
 use super::staged::Staged;
 
-/// `Finish` of a run that is staged.
+/// `Finish` of a run that is staged, or loaded already.
 pub(super) async fn finish(run: &RunDocument, services: &Services) -> Result<Outgoing> {
     let message = Message::Finish { run: run.id.clone() };
     let window = patience(run, services);
-    let delay = match !window.is_zero() && needs_the_warehouse(run, services).await? {
+    let is_to_load = run.load.status == LoadStatus::Open && !window.is_zero();
+    let delay = match is_to_load && needs_the_warehouse(run, services).await? {
         true => until_next(window, services.clock.now()),
         false => Duration::ZERO,
     };

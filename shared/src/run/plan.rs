@@ -61,10 +61,7 @@ pub(super) async fn plan(name: &JobName, asked: Asked<'_>, services: &Services) 
             report_planned(&run.value, &staged, services);
             extracts(&run.value, &staged)
         }
-        (PlanAction::Finish, Some(run)) if run.value.load.status == LoadStatus::Open => {
-            vec![load_window::finish(&run.value, services).await?]
-        }
-        (PlanAction::Finish, Some(run)) => vec![Message::Finish { run: run.value.id }.into()],
+        (PlanAction::Finish, Some(run)) => vec![load_window::finish(&run.value, services).await?],
         (PlanAction::Abandon, Some(run)) => {
             let reason = run.value.load.reason.unwrap_or_default();
             vec![
@@ -168,12 +165,8 @@ async fn plan_next(
 
 /// What follows from a plan that was just saved: its slices, or its end where there is nothing to read.
 async fn sent_out(run: &RunDocument, services: &Services) -> Result<Vec<Outgoing>> {
-    if run.load.status == LoadStatus::Open && run.plan.slices.is_empty() {
-        // A full reload of nothing empties the target: the warehouse wakes for it.
-        return Ok(vec![load_window::finish(run, services).await?]);
-    }
     if run.load.status == LoadStatus::Committed || run.plan.slices.is_empty() {
-        return Ok(vec![Message::Finish { run: run.id.clone() }.into()]);
+        return Ok(vec![load_window::finish(run, services).await?]);
     }
     // Nothing of it is sealed: no need to look.
     let staged = Staged {

@@ -97,7 +97,7 @@ impl Entra {
     async fn once(&self) -> Result<AccessToken, Refused> {
         let asking = self.asking().await.map_err(Refused::for_good)?;
         let refused = match self.token_of(&asking).await {
-            Err(refused) if asking.is_a_guess => refused,
+            Err(refused) if asking.who == Who::PerhapsThePlatform => refused,
             known => return known,
         };
         // A machine of Azure (or of somebody else, at the same address) that has no identity: whoever is signed in there.
@@ -168,7 +168,7 @@ impl Entra {
         }));
         let remedy = "give the host an identity, and name its client_id in auth if it has several";
         Ok(Asking {
-            is_the_platform: true,
+            who: Who::Platform,
             ..Asking::of("of this host's managed identity".to_owned(), remedy, line, asked)?
         })
     }
@@ -206,7 +206,7 @@ impl Entra {
         }
         match is_a_cloud_machine().await {
             true => Ok(Asking {
-                is_a_guess: true,
+                who: Who::PerhapsThePlatform,
                 ..self.managed(client_id.as_deref())?
             }),
             false => self.signed_in(),
@@ -218,7 +218,7 @@ impl Entra {
         let asked = AzureCliCredential::new(None);
         let from = "of who is signed in on this machine".to_owned();
         Ok(Asking {
-            is_a_tool: true,
+            who: Who::Tool,
             ..Asking::of(from, remedy, self.line(Way::Network)?, asked)?
         })
     }
@@ -235,21 +235,20 @@ impl Entra {
     fn refused(&self, asking: &Asking, error: &azure_core::Error) -> Refused {
         let context = || asking.context();
         let Some(heard) = asking.line.heard() else {
-            return match asking.is_a_tool {
-                // Nobody was asked over the line: a tool of this machine says why.
-                true => {
+            return match asking.who {
+                // Nobody was asked over the line: the tool says why.
+                Who::Tool => {
                     let error = Error::new(ErrorKind::Access, context()).because(http::short(&error.to_string()));
                     Refused::for_good(error)
                 }
-                false => self.no_token(asking),
+                Who::Issuer | Who::Platform | Who::PerhapsThePlatform => self.no_token(asking),
             };
         };
         // A platform's endpoint is away while it starts or is updated; any other that is not there is the wrong one.
         let is_absent = matches!(heard.status, Some(404 | 410));
-        let is_away = is_absent && asking.is_the_platform && !asking.is_a_guess;
-        let is_transient = heard.is_transient || is_away;
-        let text = match is_absent && !is_away {
-            true if !asking.is_the_platform => {
+        let is_transient = heard.is_transient || (is_absent && asking.who == Who::Platform);
+        let text = match asking.who {
+            Who::Issuer if is_absent => {
                 "cannot find who gives access tokens: look at authority and tenant of its auth".to_owned()
             }
             _ => context(),
@@ -290,14 +289,24 @@ enum Way {
     ThisHost,
 }
 
+/// Who is asked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Who {
+    /// Entra.
+    Issuer,
+    /// The host's own endpoint, which asks Entra.
+    Platform,
+    /// The same, taken for Azure's because something answers at its address.
+    PerhapsThePlatform,
+    /// A program of this machine.
+    Tool,
+}
+
 /// A credential, and how to speak of it.
 struct Asking {
     from: String,
     remedy: &'static str,
-    is_the_platform: bool,
-    /// The platform is taken for Azure because something answers at its address.
-    is_a_guess: bool,
-    is_a_tool: bool,
+    who: Who,
     line: Arc<Line>,
     credential: Arc<dyn TokenCredential>,
 }
@@ -316,9 +325,7 @@ impl Asking {
         Ok(Self {
             from,
             remedy,
-            is_the_platform: false,
-            is_a_guess: false,
-            is_a_tool: false,
+            who: Who::Issuer,
             line,
             credential,
         })

@@ -12,12 +12,11 @@ use super::render::look as render;
 use super::render::quote::Object;
 use crate::error::Result;
 use crate::load::TargetTable;
+use crate::load::feeders::CLAIM;
 use crate::model::job::JobName;
 use crate::model::table::{Column, ColumnType, TableSchema};
 use crate::model::watermark::Life;
 
-/// Before the job's name in a table property.
-pub(super) const CLAIM: &str = "lakeward.job.";
 /// Behind it, before a name in hexadecimal digits.
 const HIDDEN: &str = "hex.";
 /// `SHOW TBLPROPERTIES` prints stars for the value of a property whose name holds one of these (Spark's

@@ -9,14 +9,15 @@ use std::collections::BTreeMap;
 use super::Databricks;
 use super::client::{Failure, SqlVerdict, Statement};
 use super::columns::{IS_CURRENT, Wanted, check_key, check_null_keys, wanted};
-use super::describe::{CLAIM, Found, FoundColumn, claim_property, look, tagged};
+use super::describe::{Found, FoundColumn, claim_property, look, tagged};
 use super::ledger::{self, Live};
 use super::render::quote::{Object, identifier};
 use super::render::table::{
     add_columns, create_target, drop_not_null, drop_primary_key, set_properties, set_tags, unset_properties, widen,
 };
 use crate::error::{Error, ErrorKind, Result, Retry};
-use crate::load::{Work, holds_history, refuse_rows_of_others, target_forgot_us, target_is_gone};
+use crate::load::feeders::{fed_no_more, owed};
+use crate::load::{Work, holds_history, refuse_rows_of_others, target_is_gone};
 use crate::model::job::{MissingRows, WriteMode};
 use crate::model::run::{Claim, RunPlan};
 use crate::model::table::{ColumnType, LINEAGE_RUN};
@@ -144,7 +145,10 @@ pub(super) async fn retag(loader: &Databricks, target: &Object) -> Result<Option
 fn changes(found: &Found, work: &Work<'_>, target: &Object) -> Result<Vec<String>> {
     let plan = work.plan;
     refuse_rows_of_others(work, &found.fed_by())?;
-    let mut properties = claim(found, work)?;
+    let own = claim_property(&work.run.job);
+    let gone = fed_no_more(work, &own, found.properties.keys());
+    let life = found.properties.get(&own);
+    let mut properties = BTreeMap::from_iter(owed(work, own, life)?);
     if found.column(IS_CURRENT).is_some() && plan.is_by_key() && plan.mode != WriteMode::Scd2 {
         return Err(holds_history(work));
     }
@@ -171,7 +175,6 @@ fn changes(found: &Found, work: &Work<'_>, target: &Object) -> Result<Vec<String
         properties.insert(WIDENING.to_owned(), "true".to_owned());
     }
     let mut statements = Vec::new();
-    let gone = fed_no_more(found, work);
     if !gone.is_empty() {
         statements.push(unset_properties(target, &gone));
     }
@@ -208,35 +211,6 @@ impl Change {
         let widened = self.widened.iter().map(|(_, to)| to);
         !has && added.chain(widened).any(|t| t.to_string().contains("timestamp_ntz"))
     }
-}
-
-/// The life to put down; empty if it is there. Another one is refused unless the user said to take over.
-fn claim(found: &Found, work: &Work<'_>) -> Result<BTreeMap<String, String>> {
-    let (property, own) = (claim_property(&work.run.job), &work.run.life.0);
-    match found.properties.get(&property) {
-        Some(life) if life == own => Ok(BTreeMap::new()),
-        Some(life) if work.plan.claim != Claim::TakeOver => Err(Error::new(
-            ErrorKind::Config,
-            format!(
-                "cannot load into table {}: life {life} of job {job} feeds it, this state is life {own} (state was lost, or two states share a target); give --take-over with the position where the other one stopped, or reload {job} --full",
-                work.plan.target,
-                job = work.run.job
-            ),
-        )),
-        None if work.plan.claim == Claim::Continue => Err(target_forgot_us(work, &property)),
-        _ => Ok(BTreeMap::from([(property, own.clone())])),
-    }
-}
-
-/// The names of other jobs, where the user said that these feed the table no more. One of them that comes all the same
-/// has to miss its own (`Claim::Continue`): its rows are about to go, and it would bring the newest ones alone.
-fn fed_no_more(found: &Found, work: &Work<'_>) -> Vec<String> {
-    if !work.plan.kind.replaces_others() {
-        return Vec::new();
-    }
-    let own = claim_property(&work.run.job);
-    let names = found.properties.keys().filter(|name| name.starts_with(CLAIM));
-    names.filter(|name| **name != own).cloned().collect()
 }
 
 /// Makes one wanted column fit.

@@ -16,6 +16,7 @@ use async_trait::async_trait;
 use object_store::ObjectStore;
 use object_store::path::Path;
 
+use super::feeders::CLAIM;
 use super::{CleanRequest, Cleaned, HistoryEntry, Loader, Reply, StagingPlace, TargetTable, Widening, Work};
 use crate::error::Result;
 use crate::model::check::{CheckLine, Verdict};
@@ -282,7 +283,7 @@ fn described(view: &view::View) -> TargetTable {
 /// The life that feeds it for each job that put itself down.
 fn fed_by(view: &view::View) -> BTreeMap<JobName, Life> {
     let lives = view.properties.iter().filter_map(|(name, life)| {
-        let job = JobName::parse(name.strip_prefix(place::CLAIM)?).ok()?;
+        let job = JobName::parse(name.strip_prefix(CLAIM)?).ok()?;
         Some((job, Life(life.clone())))
     });
     lives.collect()

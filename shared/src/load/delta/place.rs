@@ -7,6 +7,7 @@ use object_store::path::Path;
 use url::Url;
 
 use crate::error::{Error, ErrorKind, OrError, Result};
+use crate::load::feeders::CLAIM;
 use crate::model::job::JobName;
 use crate::model::table::TableName;
 use crate::model::watermark::{Life, RunId};
@@ -126,9 +127,6 @@ pub(super) fn run_prefix(run: &RunId) -> String {
 pub(super) fn claim_property(job: &JobName) -> String {
     format!("{CLAIM}{job}")
 }
-
-/// Before the job's name in a table property.
-pub(super) const CLAIM: &str = "lakeward.job.";
 
 #[cfg(test)]
 mod tests {

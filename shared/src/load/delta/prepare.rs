@@ -12,11 +12,12 @@ use super::columns::Fields;
 use super::door::{Change, NewTable, Note, Put};
 use super::evolve::{evolution, new_table, refuse_history, rewrites_all};
 use super::fed_by;
-use super::place::{CLAIM, app_id, claim_property};
+use super::place::{app_id, claim_property};
 use super::table::{Table, Tries, Try};
 use super::view::View;
 use crate::error::{Error, ErrorKind, Result};
-use crate::load::{Work, refuse_rows_of_others, target_forgot_us, target_is_gone};
+use crate::load::feeders::{fed_no_more, owed};
+use crate::load::{Work, refuse_rows_of_others, target_is_gone};
 use crate::model::job::WriteMode;
 use crate::model::run::Claim;
 
@@ -159,38 +160,11 @@ pub(super) struct Feeders {
 /// Whom the table has to name as its feeders from now on; `None` if it does.
 pub(super) fn claim(view: &View, work: &Work<'_>) -> Result<Option<Feeders>> {
     refuse_rows_of_others(work, &fed_by(view))?;
-    let own = own_life(view, work)?;
-    let gone = fed_no_more(view, work);
-    Ok((own.is_some() || !gone.is_empty()).then_some(Feeders { own, gone }))
-}
-
-/// The names of other jobs, where the user said that these feed the table no more. One of them that comes all the same
-/// has to miss its own (`Claim::Continue`): its rows are about to go, and it would bring the newest ones alone.
-fn fed_no_more(view: &View, work: &Work<'_>) -> Vec<String> {
-    if !work.plan.kind.replaces_others() {
-        return Vec::new();
-    }
-    let own = claim_property(&work.run.job);
-    let names = view.properties.keys().filter(|name| name.starts_with(CLAIM));
-    names.filter(|name| **name != own).cloned().collect()
-}
-
-/// The life to put down; `None` if it is there. Another one is refused unless the user said to take over.
-fn own_life(view: &View, work: &Work<'_>) -> Result<Option<(String, String)>> {
     let property = claim_property(&work.run.job);
-    let own = work.run.life.0.clone();
-    match view.properties.get(&property) {
-        Some(life) if *life == own => Ok(None),
-        Some(life) if work.plan.claim != Claim::TakeOver => Err(Error::new(
-            ErrorKind::Config,
-            format!(
-                "cannot load into table {}: life {life} of job {} feeds it, this state is life {own} (state was lost, or two states share a target); give --take-over with the position where the other one stopped, or reload {} --full",
-                work.plan.target, work.run.job, work.run.job
-            ),
-        )),
-        None if work.plan.claim == Claim::Continue => Err(target_forgot_us(work, &property)),
-        _ => Ok(Some((property, own))),
-    }
+    let gone = fed_no_more(work, &property, view.properties.keys());
+    let found = view.properties.get(&property);
+    let own = owed(work, property, found)?;
+    Ok((own.is_some() || !gone.is_empty()).then_some(Feeders { own, gone }))
 }
 
 /// A metadata commit.

@@ -176,7 +176,7 @@ fn load(rules: Rules, run: &RunDocument, sealed: Sealed, steps: &[Step], call: &
             ReplySeen::Done(outcome) if at + 1 == steps.len() => commit(run, sealed, Some((step, *outcome)), call),
             ReplySeen::Done(outcome) => FinishAction::RecordOutcome(step, *outcome),
             // Somebody else has sent it since: what is under way is theirs. A third send would be answered by a fourth.
-            _ if !is_newest(asked) => FinishAction::Wait,
+            _ if !is_newest(asked) && rules.hold(Rule::HearTheNewest) => FinishAction::Wait,
             ReplySeen::Running(id) if recorded.and_then(|r| r.statement.as_ref()) == Some(id) => FinishAction::Wait,
             ReplySeen::Running(id) => FinishAction::RecordStatement(step, id.clone()),
             // Asked after again, it would say the same for ever.

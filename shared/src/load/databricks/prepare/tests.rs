@@ -105,7 +105,7 @@ fn jobs_that_feed_it_no_more_are_forgotten_where_the_user_said_so() {
     // A call that died between the two.
     found
         .properties
-        .retain(|name, _| !name.starts_with(CLAIM) || name == "lakeward.job.orders");
+        .retain(|name, _| !name.starts_with(crate::load::feeders::CLAIM) || name == "lakeward.job.orders");
     assert_eq!(changed(&found, &plan).unwrap(), [claim]);
 }
 
