@@ -16,6 +16,8 @@ from failures import with_public_names
 CATALOG = "lakeward.testing.ThreeLevelCatalog"
 # Their result is not a query's: Spark would plan it a second time.
 COMMANDS = re.compile(r"\s*(describe|desc|show|explain)\b", re.I)
+# Their text is the same in Python.
+PLAIN = {"string", "byte", "short", "integer", "long", "boolean", "void"}
 
 
 def quoted(*parts):
@@ -101,8 +103,9 @@ class Statements:
         if not names:
             frame.collect()
             return []
-        # Text is made by Spark's own casts, which cannot address two columns of one name.
-        if len(set(names)) == len(names) and not COMMANDS.match(sql):
+        # Text is made by Spark's own casts, which cannot address two columns of one name and take a plan of their own.
+        is_plain = all(f.dataType.typeName() in PLAIN for f in frame.schema.fields)
+        if not is_plain and len(set(names)) == len(names) and not COMMANDS.match(sql):
             frame = frame.selectExpr(*[Statements.as_text(f) for f in frame.schema.fields])
         return [[cell(value) for value in row] for row in frame.collect()]
 

@@ -96,49 +96,29 @@ const TRANSACTIONS: &[Case] = &[
 
 /// Around a COPY INTO, a request, an answer.
 const COPIES: &[Case] = &[
-    ("nothing", |_, _| {}),
-    ("the token is refused once", |d, _| {
-        misbehave(d, On::Submit, "COPY INTO", refuse(401, None));
+    // Each of them to the same COPY, one after the other.
+    ("it is refused for a while, and was not executed", |d, _| {
+        for (status, retry_after) in [(401, None), (429, Some(1)), (429, None), (503, None)] {
+            misbehave(d, On::Submit, "COPY INTO", refuse(status, retry_after));
+        }
     }),
-    ("too many requests, with a time", |d, _| {
-        misbehave(d, On::Submit, "COPY INTO", refuse(429, Some(1)));
-    }),
-    ("too many requests, without", |d, _| {
-        misbehave(d, On::Submit, "COPY INTO", refuse(429, None));
-    }),
-    ("unavailable, without a time, not executed", |d, _| {
-        misbehave(d, On::Submit, "COPY INTO", refuse(503, None));
-    }),
-    ("an error of the service, not executed", |d, _| {
-        misbehave(d, On::Submit, "COPY INTO", refuse(500, None));
-    }),
-    ("a gateway's time is up, not executed", |d, _| {
-        misbehave(d, On::Submit, "COPY INTO", refuse(504, None));
-    }),
-    ("a cluster is not ready", |d, _| {
-        // The vendor's SDK takes it for one that passes, whatever the status.
+    ("it does not get through, and was not executed", |d, _| {
+        // The vendor's SDK takes this one for something that passes, whatever the status.
         let text = "ClusterNotReadyException: the warehouse's cluster is not ready";
-        misbehave(
-            d,
-            On::Submit,
-            "COPY INTO",
-            Misbehaviour::RefuseSaying { status: 400, text },
-        );
+        let not_ready = Misbehaviour::RefuseSaying { status: 400, text };
+        for refusal in [refuse(500, None), refuse(504, None), not_ready, Misbehaviour::Drop] {
+            misbehave(d, On::Submit, "COPY INTO", refusal);
+        }
+    }),
+    ("unavailable, with a time, and then the answer is late", |d, _| {
+        misbehave(d, On::Submit, "COPY INTO", refuse(503, Some(1)));
+        misbehave(d, On::Submit, "COPY INTO", Misbehaviour::Delay(Duration::from_secs(1)));
     }),
     ("executed, and no answer comes", |d, _| {
         misbehave(d, On::Submit, "COPY INTO", Misbehaviour::RunThenHang);
     }),
-    ("an answer is late", |d, _| {
-        misbehave(d, On::Submit, "COPY INTO", Misbehaviour::Delay(Duration::from_secs(1)));
-    }),
-    ("unavailable, not executed", |d, _| {
-        misbehave(d, On::Submit, "COPY INTO", refuse(503, Some(1)));
-    }),
     ("a bad gateway, executed all the same", |d, _| {
         misbehave(d, On::Submit, "COPY INTO", Misbehaviour::RunThenAnswer { status: 502 });
-    }),
-    ("the connection is closed at once", |d, _| {
-        misbehave(d, On::Submit, "COPY INTO", Misbehaviour::Drop);
     }),
     ("polls fail", |d, _| {
         misbehave(d, On::Poll, "", refuse(503, None));
@@ -154,8 +134,7 @@ const COPIES: &[Case] = &[
         misbehave(d, On::Token, "", Misbehaviour::Drop);
         misbehave(d, On::Token, "", refuse(429, Some(1)));
     }),
-    ("the warehouse was stopped", |d, _| d.set_warehouse(Power::Stopped)),
-    ("the warehouse takes long to start", |d, _| {
+    ("the warehouse was stopped, and takes long to start", |d, _| {
         d.switch(|s| s.start_delay = Duration::from_secs(4));
         d.set_warehouse(Power::Stopped);
     }),
@@ -177,14 +156,12 @@ const COPIES: &[Case] = &[
             s.unknown_fields = false;
         });
     }),
-    ("results come row by row", |d, _| {
+    ("results come row by row, and rows fail", |d, _| {
         d.switch(|s| {
             s.omit_zeros = true;
             s.unknown_fields = true;
             s.chunk_rows = 1;
         });
-    }),
-    ("and rows fail", |d, _| {
         misbehave(d, On::Chunk, "", refuse(503, None));
         misbehave(d, On::Chunk, "", Misbehaviour::Drop);
     }),

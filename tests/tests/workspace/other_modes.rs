@@ -20,8 +20,8 @@ struct Mode {
     name: &'static str,
     /// Of the job that writes.
     job: &'static str,
-    /// Loaded before it, if another job fills its target.
-    before: Option<&'static str>,
+    /// Of the job that fills its target first, where that is another one.
+    filler: Option<&'static str>,
     statement: &'static str,
     /// The source, before each load.
     change: &'static str,
@@ -35,9 +35,9 @@ const MODES: [Mode; 4] = [
     Mode {
         name: "scd2",
         job: "write = \"scd2\"\ncursor = \"at\"",
-        before: None,
+        filler: None,
         statement: "MERGE INTO",
-        change: "UPDATE {s}.t SET v = v + 1, at = clock_timestamp() WHERE id % 2 = 0",
+        change: "UPDATE {s}.t SET v = v + 1, at = clock_timestamp() WHERE id % 2 = 0; INSERT INTO {s}.t (v) VALUES (1), (1)",
         // A row has as many versions as `v` has values.
         source: "concat_ws('/', count(*), sum(v), sum(id * v), sum(v))",
         target: "concat_ws('/', count_if(_lakeward_is_current), sum(if(_lakeward_is_current, v, 0)), \
@@ -47,9 +47,9 @@ const MODES: [Mode; 4] = [
     Mode {
         name: "insert_only",
         job: "write = \"insert_only\"\ncursor = \"at\"",
-        before: None,
+        filler: None,
         statement: "MERGE INTO",
-        change: "UPDATE {s}.t SET v = v + 1, at = clock_timestamp() WHERE id % 2 = 0",
+        change: "UPDATE {s}.t SET v = v + 1, at = clock_timestamp() WHERE id % 2 = 0; INSERT INTO {s}.t (v) VALUES (1), (1)",
         // `v` begins with 1 and stays.
         source: "concat_ws('/', count(*), sum(id), count(*))",
         target: "concat_ws('/', count(*), sum(id), sum(v))",
@@ -58,9 +58,9 @@ const MODES: [Mode; 4] = [
     Mode {
         name: "delete_sync",
         job: "write = \"delete_sync\"",
-        before: Some("filler"),
+        filler: Some("cursor = \"at\""),
         statement: "MERGE INTO",
-        change: "DELETE FROM {s}.t WHERE id % 3 = 0",
+        change: "DELETE FROM {s}.t WHERE id = (SELECT max(id) FROM {s}.t)",
         source: "concat_ws('/', count(*), sum(id), sum(v))",
         target: "concat_ws('/', count(*), sum(id), sum(v))",
         message: |_| plan("t"),
@@ -68,7 +68,7 @@ const MODES: [Mode; 4] = [
     Mode {
         name: "range",
         job: "write = \"append\"\ncursor = \"id\"",
-        before: Some("t"),
+        filler: None,
         statement: "REPLACE WHERE",
         change: "UPDATE {s}.t SET v = v + 1 WHERE id BETWEEN 2 AND 4",
         source: "concat_ws('/', count(*), sum(id), sum(id * v))",
@@ -95,7 +95,7 @@ async fn survives(mode: &Mode) {
         .run(
             "CREATE TABLE {s}.t (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, v integer NOT NULL DEFAULT 1,
                 at timestamptz NOT NULL DEFAULT clock_timestamp());
-             INSERT INTO {s}.t (v) VALUES (1), (1), (1)",
+             INSERT INTO {s}.t (v) SELECT 1 FROM generate_series(1, 9)",
         )
         .await;
     let project = Project::in_workspace(&place.server, Double::with_spark().await).await;
@@ -103,23 +103,14 @@ async fn survives(mode: &Mode) {
         let source = &place.schema;
         format!("[[jobs]]\nname = \"{name}\"\ntable = \"{source}.t\"\n{keys}\ntarget = \"raw.t\"\n")
     };
-    let filler = mode.before.filter(|before| *before != "t");
-    let filler = filler.map(|name| job(name, "cursor = \"at\"")).unwrap_or_default();
+    let filler = mode.filler.map(|keys| job("filler", keys)).unwrap_or_default();
     project.configure_with("", "", &(filler + &job("t", mode.job)));
     let host = InProcess::of(&project, Rules::all()).await;
     let double = project.workspace().expect("it loads into one");
-    host.run_on(plan(mode.before.unwrap_or("t"))).await;
-    let more = "INSERT INTO {s}.t (v) VALUES (1), (1), (1)";
+    host.run_on(plan(if mode.filler.is_some() { "filler" } else { "t" }))
+        .await;
     for (turn, (name, happen)) in FATES.iter().enumerate() {
-        match mode.before {
-            // What is new is not what changes: a version that nobody loaded is none.
-            None => place.run(&format!("{}; {more}", mode.change)).await,
-            Some(before) => {
-                place.run(more).await;
-                host.run_on(plan(before)).await;
-                place.run(mode.change).await;
-            }
-        }
+        place.run(mode.change).await;
         happen(double, mode.statement);
         host.run_on((mode.message)(turn)).await;
         let source = place.texts(&format!("SELECT {} FROM {{s}}.t", mode.source)).await;

@@ -30,6 +30,8 @@ pub struct Job {
     pub effect: Effect,
     /// Only the columns of the result are wanted.
     pub analyze: bool,
+    /// All rows that it reads stand in its text: asked again, it would say the same.
+    pub reads_no_table: bool,
 }
 
 /// Local Parquet files under a name.

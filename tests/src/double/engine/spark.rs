@@ -27,6 +27,8 @@ pub struct Spark {
     tenant: String,
     catalogs: Mutex<BTreeSet<String>>,
     concatenates: bool,
+    /// What was answered to queries that read no table.
+    answers: Mutex<BTreeMap<String, Answer>>,
 }
 
 impl Spark {
@@ -41,6 +43,7 @@ impl Spark {
             tenant: tenant.into(),
             catalogs: Mutex::default(),
             concatenates,
+            answers: Mutex::default(),
         }
     }
 
@@ -113,6 +116,10 @@ impl Spark {
 #[async_trait]
 impl Engine for Spark {
     async fn run(&self, job: Job, gate: Option<&dyn Gate>) -> Result<Answer, SqlError> {
+        let known = lock(&self.answers).get(&job.sql).cloned();
+        if let Some(known) = known {
+            return Ok(known);
+        }
         let message = self.message(&job, gate.is_some());
         let statement = self.ask(&message);
         let answer = match gate {
@@ -131,7 +138,11 @@ impl Engine for Spark {
                 }
             }
         };
-        Ok(read_answer(&answer))
+        let answer = read_answer(&answer);
+        if job.reads_no_table {
+            lock(&self.answers).insert(job.sql, answer.clone());
+        }
+        Ok(answer)
     }
 
     async fn cancel(&self, tag: &str) {

@@ -8,6 +8,7 @@ use crate::double::engine::Detail;
 use crate::double::lock;
 use crate::double::sql::cursor::Cursor;
 use crate::double::sql::names::TableName;
+use crate::double::sql::refusals::object_names;
 use crate::double::sql_error::SqlError;
 use crate::double::statement::run::Context;
 
@@ -34,6 +35,19 @@ pub async fn in_place(context: &Context, sql: &str) -> Result<String, SqlError> 
     }
     text.push_str(&sql[copied..]);
     Ok(text)
+}
+
+/// Whether a query reads nothing else: then its rows stand in its text once that is replaced.
+pub fn is_all_it_reads(sql: &str) -> Result<bool, SqlError> {
+    let names = object_names(sql)?;
+    let is_of_it = |parts: &[String]| {
+        parts
+            .iter()
+            .rev()
+            .nth(1)
+            .is_some_and(|of| of.eq_ignore_ascii_case("information_schema"))
+    };
+    Ok(!names.is_empty() && names.iter().all(|(_, parts)| is_of_it(parts)))
 }
 
 /// `[catalog.]information_schema.view`

@@ -103,8 +103,12 @@ async fn dropped(context: &Context, sql: &str, mut cursor: Cursor<'_>) -> Result
 
 async fn read(context: &Context, sql: &str) -> Result<Answer, SqlError> {
     writing::check_reads(context, sql)?;
-    let sql = information_schema::in_place(context, sql).await?;
-    context.world.engine.run(job(context, &sql), None).await
+    let job = Job {
+        sql: information_schema::in_place(context, sql).await?,
+        reads_no_table: information_schema::is_all_it_reads(sql)?,
+        ..job(context, sql)
+    };
+    context.world.engine.run(job, None).await
 }
 
 /// As it is, for the engine.
