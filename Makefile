@@ -33,7 +33,7 @@ check: ## compile everything, run nothing
 test: export RUST_TEST_THREADS ?= $(shell echo $$((2 * $$(nproc))))
 # With the tests in one build: by themselves the programs would be built with other features of some crates, all of it twice.
 test: setup ## every test that needs no cloud account, against real servers
-	cargo build --workspace --bins --tests
+	cargo build --workspace --bins $(if $(TEST_ARGS),,--tests)
 	$(WITH) $(SERVERS) -- cargo test --workspace $(TEST_ARGS) -- --include-ignored --skip figures
 	$(WITH) python -- bash -c '"$$LAKEWARD_TEST_PYTHON" -m unittest discover -s tests/readers'
 

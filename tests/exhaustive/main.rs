@@ -90,7 +90,7 @@ fn two_copies(workers: usize, statements: usize) -> Bounds {
     }
 }
 
-/// One MERGE, sent three times: the first may fail by itself, and both workers hear of it.
+/// One MERGE, sent three times, each of which may fail by itself, and both workers hear of it.
 fn sent_thrice() -> Bounds {
     Bounds {
         statements: 3,

@@ -16,7 +16,7 @@ from failures import with_public_names
 CATALOG = "lakeward.testing.ThreeLevelCatalog"
 # Their result is not a query's: Spark would plan it a second time.
 COMMANDS = re.compile(r"\s*(describe|desc|show|explain)\b", re.I)
-# Their text is the same in Python.
+# Their text is the same by `cell`.
 PLAIN = {"string", "byte", "short", "integer", "long", "boolean", "void"}
 
 

@@ -21,6 +21,8 @@ use crate::model::run::{Outcome, RunPlan, Step};
 use crate::model::table::{TableName, TableSchema};
 use crate::model::watermark::{Life, RunId, RunNumber};
 
+#[cfg(any(feature = "databricks", feature = "delta"))]
+mod claims;
 #[cfg(test)]
 mod gate;
 pub(crate) mod window;
@@ -29,12 +31,8 @@ pub(crate) mod window;
 pub mod databricks;
 #[cfg(feature = "delta")]
 pub mod delta;
-mod feeders;
 #[cfg(feature = "files")]
 pub mod files;
-
-pub use feeders::refuse_rows_of_others;
-pub(crate) use feeders::would_replace_rows_of;
 
 /// A destination.
 ///
@@ -175,21 +173,35 @@ fn target_is_gone(work: &Work<'_>) -> Error {
     )
 }
 
-/// The refusal of a target in which scd2 keeps several rows of a key: whoever takes a key for one row would change or
-/// delete all of them.
-fn holds_history(work: &Work<'_>) -> Error {
-    let (target, job, mode) = (&work.plan.target, &work.run.job, work.plan.job_mode());
-    let way_past = match mode {
-        // It reads keys alone, with which no table can be filled again.
-        WriteMode::DeleteSync => String::new(),
-        _ => format!(", or, if the history may go, drop the table and `lakeward reload {job} --full`"),
+/// Jobs of other configurations put themselves down in the target as well, and so did those that are no more: who of them
+/// still is there, only the user knows. A run that replaces all rows asks each time: one may have come since the last.
+pub fn refuse_rows_of_others(work: &Work<'_>, fed_by: &BTreeMap<JobName, Life>) -> Result<()> {
+    let plan = work.plan;
+    let others: Vec<&JobName> = fed_by.keys().filter(|job| **job != work.run.job).collect();
+    if plan.mode != WriteMode::Replace || plan.kind.replaces_others() || others.is_empty() {
+        return Ok(());
+    }
+    Err(would_replace_rows_of(&work.run.job, &plan.target, &others, true))
+}
+
+/// The refusal of a target that other jobs load into as well; `may_go`: the user can say that those are no more.
+pub(crate) fn would_replace_rows_of(job: &JobName, target: &TableName, others: &[&JobName], may_go: bool) -> Error {
+    let (load, gone) = match others {
+        [_] => ("loads", "is no more and its"),
+        _ => ("load", "are no more and their"),
     };
-    let mode = mode.as_str();
+    let others: Vec<&str> = others.iter().map(|other| other.as_str()).collect();
+    let others = others.join(", ");
+    // All of them: whoever says so says it of each.
+    let way_past = match may_go {
+        true => format!("; if {others} {gone} rows may go, `lakeward reload {job} --full --take-over`"),
+        false => String::new(),
+    };
     Error::new(
-        ErrorKind::Config,
+        ErrorKind::Unsupported,
         format!(
-            "cannot {mode} into table {target}: it keeps history (write = \"scd2\"), of which {mode} would change or delete \
-             rows: give job {job} another target{way_past}"
+            "cannot load job {job}: it would replace rows of target {target}, which {others} also {load}: give the jobs targets of \
+             their own{way_past}"
         ),
     )
 }

@@ -16,7 +16,7 @@ use super::Services;
 use super::decide::zero_rows_mean_something;
 use super::staged::Staged;
 
-/// `Finish` of a run that is staged, or loaded already.
+/// `Finish` of a run; only one that is open waits.
 pub(super) async fn finish(run: &RunDocument, services: &Services) -> Result<Outgoing> {
     let message = Message::Finish { run: run.id.clone() };
     let window = patience(run, services);

@@ -1,5 +1,5 @@
 //! Our loader against every misbehaviour of the service that the double knows, one after another, on one table: after each
-//! the target is what the source is, and nothing was sent that the double calls a violation. What may become of any
+//! case the target is what the source is, and nothing was sent that the double calls a violation. What may become of any
 //! write becomes of each mode's own (`other_modes` has those that need a story of theirs); the rest is about requests and COPY INTO, and an append goes through it.
 //!
 //! That a careless client falls for each of them is seen in `double/`.
@@ -96,13 +96,14 @@ const TRANSACTIONS: &[Case] = &[
 
 /// Around a COPY INTO, a request, an answer.
 const COPIES: &[Case] = &[
-    // Each of them to the same COPY, one after the other.
+    // Each of them to the same COPY, one after the other, within what a call repeats by itself.
     ("it is refused for a while, and was not executed", |d, _| {
         for (status, retry_after) in [(401, None), (429, Some(1)), (429, None), (503, None)] {
             misbehave(d, On::Submit, "COPY INTO", refuse(status, retry_after));
         }
     }),
     ("it does not get through, and was not executed", |d, _| {
+        // Of none of them the client knows whether it was executed: each costs a counted send, of which a step has eight.
         // The vendor's SDK takes this one for something that passes, whatever the status.
         let text = "ClusterNotReadyException: the warehouse's cluster is not ready";
         let not_ready = Misbehaviour::RefuseSaying { status: 400, text };

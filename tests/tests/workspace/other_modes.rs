@@ -23,7 +23,7 @@ struct Mode {
     /// Of the job that fills its target first, where that is another one.
     filler: Option<&'static str>,
     statement: &'static str,
-    /// The source, before each load.
+    /// The source, before each load. What is new comes behind what changes: a version that nobody loaded is none.
     change: &'static str,
     /// One line of text about the source, and what it must be about the target.
     source: &'static str,
@@ -91,6 +91,7 @@ const MODES: [Mode; 4] = [
 
 async fn survives(mode: &Mode) {
     let place = Place::new(&format!("modes_{}", mode.name)).await;
+    // More rows than there are fates: each takes one.
     place
         .run(
             "CREATE TABLE {s}.t (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, v integer NOT NULL DEFAULT 1,
@@ -107,19 +108,25 @@ async fn survives(mode: &Mode) {
     project.configure_with("", "", &(filler + &job("t", mode.job)));
     let host = InProcess::of(&project, Rules::all()).await;
     let double = project.workspace().expect("it loads into one");
-    host.run_on(plan(if mode.filler.is_some() { "filler" } else { "t" }))
-        .await;
-    for (turn, (name, happen)) in FATES.iter().enumerate() {
-        place.run(mode.change).await;
-        happen(double, mode.statement);
-        host.run_on((mode.message)(turn)).await;
+    let filling = mode.filler.map_or("t", |_| "filler");
+    host.run_on(plan(filling)).await;
+    let is_right = async |name: &str| {
         let source = place.texts(&format!("SELECT {} FROM {{s}}.t", mode.source)).await;
         let target = double.column(&format!("SELECT {} FROM main.raw.t", mode.target)).await;
         let source: Vec<String> = source.into_iter().flatten().collect();
         assert_eq!(target, source, "{}: {name}", mode.name);
         assert_eq!(double.violations(), Vec::<String>::new(), "{}: {name}", mode.name);
         assert_eq!(double.faults().left(), Vec::<String>::new(), "{}: {name}", mode.name);
+    };
+    for (turn, (name, happen)) in FATES.iter().enumerate() {
+        place.run(mode.change).await;
+        happen(double, mode.statement);
+        host.run_on((mode.message)(turn)).await;
+        is_right(name).await;
     }
+    place.run("INSERT INTO {s}.t (v) VALUES (1), (1)").await;
+    host.run_on(plan(filling)).await;
+    is_right("a load after all of them").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,7 +12,7 @@ use super::render::look as render;
 use super::render::quote::Object;
 use crate::error::Result;
 use crate::load::TargetTable;
-use crate::load::feeders::CLAIM;
+use crate::load::claims::CLAIM;
 use crate::model::job::JobName;
 use crate::model::table::{Column, ColumnType, TableSchema};
 use crate::model::watermark::Life;

@@ -16,8 +16,8 @@ use super::render::table::{
     add_columns, create_target, drop_not_null, drop_primary_key, set_properties, set_tags, unset_properties, widen,
 };
 use crate::error::{Error, ErrorKind, Result, Retry};
-use crate::load::feeders::{fed_no_more, owed};
-use crate::load::{Work, holds_history, refuse_rows_of_others, target_is_gone};
+use crate::load::claims::{claim, fed_no_more, holds_history};
+use crate::load::{Work, refuse_rows_of_others, target_is_gone};
 use crate::model::job::{MissingRows, WriteMode};
 use crate::model::run::{Claim, RunPlan};
 use crate::model::table::{ColumnType, LINEAGE_RUN};
@@ -148,7 +148,7 @@ fn changes(found: &Found, work: &Work<'_>, target: &Object) -> Result<Vec<String
     let own = claim_property(&work.run.job);
     let gone = fed_no_more(work, &own, found.properties.keys());
     let life = found.properties.get(&own);
-    let mut properties = BTreeMap::from_iter(owed(work, own, life)?);
+    let mut properties = BTreeMap::from_iter(claim(work, own, life)?);
     if found.column(IS_CURRENT).is_some() && plan.is_by_key() && plan.mode != WriteMode::Scd2 {
         return Err(holds_history(work));
     }

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use super::columns::{Field, Fields, IS_CURRENT, check_names, wanted};
 use crate::error::{Error, ErrorKind, Result};
-use crate::load::{Work, holds_history};
+use crate::load::Work;
+use crate::load::claims::holds_history;
 use crate::model::job::{MissingRows, WriteMode};
 use crate::model::run::{Reload, ReloadRange, RunKind, RunPlan};
 use crate::model::table::ColumnType;

@@ -16,7 +16,7 @@ use async_trait::async_trait;
 use object_store::ObjectStore;
 use object_store::path::Path;
 
-use super::feeders::CLAIM;
+use super::claims::CLAIM;
 use super::{CleanRequest, Cleaned, HistoryEntry, Loader, Reply, StagingPlace, TargetTable, Widening, Work};
 use crate::error::Result;
 use crate::model::check::{CheckLine, Verdict};

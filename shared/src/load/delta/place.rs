@@ -7,7 +7,7 @@ use object_store::path::Path;
 use url::Url;
 
 use crate::error::{Error, ErrorKind, OrError, Result};
-use crate::load::feeders::CLAIM;
+use crate::load::claims::CLAIM;
 use crate::model::job::JobName;
 use crate::model::table::TableName;
 use crate::model::watermark::{Life, RunId};

@@ -16,7 +16,7 @@ use super::place::{app_id, claim_property};
 use super::table::{Table, Tries, Try};
 use super::view::View;
 use crate::error::{Error, ErrorKind, Result};
-use crate::load::feeders::{fed_no_more, owed};
+use crate::load::claims::{self, fed_no_more};
 use crate::load::{Work, refuse_rows_of_others, target_is_gone};
 use crate::model::job::WriteMode;
 use crate::model::run::Claim;
@@ -163,7 +163,7 @@ pub(super) fn claim(view: &View, work: &Work<'_>) -> Result<Option<Feeders>> {
     let property = claim_property(&work.run.job);
     let gone = fed_no_more(work, &property, view.properties.keys());
     let found = view.properties.get(&property);
-    let own = owed(work, property, found)?;
+    let own = claims::claim(work, property, found)?;
     Ok((own.is_some() || !gone.is_empty()).then_some(Feeders { own, gone }))
 }
 

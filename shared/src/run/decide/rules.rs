@@ -15,7 +15,8 @@ pub enum Rule {
     CountedIntents,
     /// Rule 7: a set operation whose fate is unknown is shut out before it is sent again.
     OneLiveSend,
-    /// Rule 7: what is heard of an older send settles nothing of the one that somebody else has sent since.
+    /// Rule 7: what is heard of an older send, but that it is done, says nothing of the one that somebody else has sent
+    /// since.
     HearTheNewest,
     /// Rule 9: the staging table goes before the watermark moves.
     DropBeforeWatermark,

@@ -37,17 +37,19 @@ pub async fn in_place(context: &Context, sql: &str) -> Result<String, SqlError> 
     Ok(text)
 }
 
-/// Whether a query reads nothing else: then its rows stand in its text once that is replaced.
+/// Whether a query reads one view of it and nothing else: then its rows stand in its text once that is replaced. It says no
+/// wherever it could be mistaken: where anything may stand beside the view, and where something is called that changes by
+/// itself.
 pub fn is_all_it_reads(sql: &str) -> Result<bool, SqlError> {
     let names = object_names(sql)?;
-    let is_of_it = |parts: &[String]| {
-        parts
-            .iter()
-            .rev()
-            .nth(1)
-            .is_some_and(|of| of.eq_ignore_ascii_case("information_schema"))
-    };
-    Ok(!names.is_empty() && names.iter().all(|(_, parts)| is_of_it(parts)))
+    let is_of_it = matches!(&names[..], [(_, parts)]
+        if parts.iter().rev().nth(1).is_some_and(|of| of.eq_ignore_ascii_case("information_schema")));
+    let words: Vec<String> = tokens(sql)?.iter().map(|token| token.of(sql).to_lowercase()).collect();
+    let behind = words.iter().skip_while(|word| *word != "from").skip(1);
+    let has_more = behind
+        .into_iter()
+        .any(|word| [",", "from", "join"].contains(&word.as_str()));
+    Ok(is_of_it && !has_more && !sql.contains("()"))
 }
 
 /// `[catalog.]information_schema.view`

@@ -3,6 +3,7 @@
 use super::super::columns::wanted;
 use super::super::tests::fixture::{plan, run_id, work};
 use super::*;
+use crate::load::claims::CLAIM;
 use crate::model::run::{OtherRows, Reload, ReloadRange, RunKind};
 
 fn target() -> Object {
@@ -105,7 +106,7 @@ fn jobs_that_feed_it_no_more_are_forgotten_where_the_user_said_so() {
     // A call that died between the two.
     found
         .properties
-        .retain(|name, _| !name.starts_with(crate::load::feeders::CLAIM) || name == "lakeward.job.orders");
+        .retain(|name, _| !name.starts_with(CLAIM) || name == "lakeward.job.orders");
     assert_eq!(changed(&found, &plan).unwrap(), [claim]);
 }
 
