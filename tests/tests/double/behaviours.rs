@@ -16,7 +16,7 @@ const BEHAVIOURS: [(u8, &str, &str, &str); 46] = [
         1,
         "No bearer: 401. A wrong one: 403. One that ends mid-run: 401, once.",
         "b01_without_a_token_401_with_a_wrong_one_403_with_an_expired_one_401_once",
-        "tests/tests/workspace/faults.rs::\"the token is refused once\"",
+        "tests/tests/workspace/faults.rs::\"it is refused for a while, and was not executed\"",
     ),
     (
         2,
@@ -58,7 +58,7 @@ const BEHAVIOURS: [(u8, &str, &str, &str); 46] = [
         8,
         "429 and 503 say when to come again, or nothing; some have run.",
         "b08_who_comes_before_retry_after_is_over_is_put_down",
-        "tests/tests/workspace/faults.rs::\"too many requests, with a time\"",
+        "tests/tests/workspace/faults.rs::\"it is refused for a while, and was not executed\"",
     ),
     (
         9,
@@ -94,7 +94,7 @@ const BEHAVIOURS: [(u8, &str, &str, &str); 46] = [
         14,
         "A result comes in chunks, each behind the one before.",
         "b14_a_loader_that_reads_the_first_chunk_only_reads_too_few_rows",
-        "tests/tests/workspace/faults.rs::\"results come row by row\"",
+        "tests/tests/workspace/faults.rs::\"results come row by row, and rows fail\"",
     ),
     (
         15,
@@ -167,7 +167,7 @@ const BEHAVIOURS: [(u8, &str, &str, &str); 46] = [
         26,
         "Names that begin with _ or . are not seen, nor folders below.",
         "b26_hidden_files_and_folders_below_are_not_seen",
-        "tests/tests/workspace/faults.rs::\"nothing\"",
+        "tests/tests/workspace/faults.rs::a_copy_survives_whatever_the_service_does",
     ),
     (
         27,
