@@ -32,6 +32,7 @@ check: ## compile everything, run nothing
 # Tests wait for servers and for processes half of the time: twice as many at once as there are cores.
 test: export RUST_TEST_THREADS ?= $(shell echo $$((2 * $$(nproc))))
 # With the tests in one build: by themselves the programs would be built with other features of some crates, all of it twice.
+# Who names a test by TEST_ARGS waits for that one only.
 test: setup ## every test that needs no cloud account, against real servers
 	cargo build --workspace --bins $(if $(TEST_ARGS),,--tests)
 	$(WITH) $(SERVERS) -- cargo test --workspace $(TEST_ARGS) -- --include-ignored --skip figures

@@ -43,9 +43,9 @@ def session_settings(root, jars):
         "spark.local.dir": f"{root}/tmp",
         "spark.jars": ",".join(jars),
         "spark.driver.extraClassPath": ":".join(jars),
-        # A third of the processor's time goes to compilers, which two cores feel. The second one stays on (a server lives for
-        # many tests: the second time that 304 statements came, the first alone took 117 s of it and both 83), but for
-        # what runs ten times as often as usual (90 s with the usual thresholds).
+        # A third of the processor's time goes to compilers, which two cores feel: the second one is for what runs ten times as
+        # often as usual. In a fresh server 304 statements took 155 to 158 s of the processor instead of 171 to 177; the
+        # second time there is no difference beyond the noise. Without the second compiler that is 117 s instead of 90.
         # Compiled code is thrown away and made again where its cache is full: 600 statements fill 87 of the usual 120 MB.
         "spark.driver.extraJavaOptions": "-Duser.timezone=UTC -XX:+UseSerialGC -Ddelta.log.cacheSize=100 "
         "-XX:ReservedCodeCacheSize=512m -XX:Tier4InvocationThreshold=50000 -XX:Tier4MinInvocationThreshold=6000 "

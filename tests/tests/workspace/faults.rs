@@ -96,7 +96,7 @@ const TRANSACTIONS: &[Case] = &[
 
 /// Around a COPY INTO, a request, an answer.
 const COPIES: &[Case] = &[
-    // Each of them to the same COPY, one after the other, within what a call repeats by itself.
+    // Each of them to the same COPY, one after the other: three that a call repeats by itself, and one that ends it.
     ("it is refused for a while, and was not executed", |d, _| {
         for (status, retry_after) in [(401, None), (429, Some(1)), (429, None), (503, None)] {
             misbehave(d, On::Submit, "COPY INTO", refuse(status, retry_after));
