@@ -92,13 +92,17 @@ fn two_copies(workers: usize, statements: usize) -> Bounds {
 
 /// One MERGE, sent three times, each of which may fail by itself, and both workers hear of it.
 fn sent_thrice() -> Bounds {
-    Bounds {
+    may_fail(Bounds {
         statements: 3,
         versions: 1,
         runs: 1,
-        fails: true,
         ..bounds(WriteMode::Merge)
-    }
+    })
+}
+
+/// Any of its statements may fail by itself.
+fn may_fail(bounds: Bounds) -> Bounds {
+    Bounds { fails: true, ..bounds }
 }
 
 fn holds(name: &str, bounds: Bounds) {
@@ -187,6 +191,30 @@ fn a_file_that_vanishes_leaves_no_half_of_a_run() {
         ..two_copies(2, 2)
     };
     holds("append, 2 COPYs, files vanish, 2 workers", bounds);
+}
+
+#[test]
+fn a_copy_that_fails_by_itself_loses_and_doubles_no_row() {
+    holds("append, COPY may fail, 2 workers", may_fail(bounds(WriteMode::Append)));
+    holds(
+        "append, 2 COPYs that may fail, 3 statements",
+        may_fail(two_copies(2, 3)),
+    );
+    holds(
+        "append, 2 COPYs that may fail, 4 statements, 1 worker",
+        may_fail(two_copies(1, 4)),
+    );
+}
+
+#[test]
+fn a_set_operation_that_fails_by_itself_never_goes_back() {
+    for mode in [WriteMode::Merge, WriteMode::Replace] {
+        holds("last statement may fail, 2 workers", may_fail(bounds(mode)));
+        holds(
+            "any statement may fail, from CREATE on",
+            may_fail(from_the_staging_table_on(mode, 5)),
+        );
+    }
 }
 
 #[test]

@@ -164,6 +164,23 @@ pub async fn delete_sync_takes_away_what_was_there_and_is_gone(at: &dyn Destinat
     story.holds(&[(1, 1, 1), (3, 1, 3)]).await;
 }
 
+/// Whoever changes a row may write others again: what was there before the keys were read is gone all the same.
+pub async fn delete_sync_takes_away_what_a_merge_has_written_again(at: &dyn Destination) {
+    let story = Story::new(at);
+    let sweeper = story.beside();
+    story
+        .load(1, WriteMode::Merge, &[(1, 1, 1), (2, 1, 2), (3, 1, 3)])
+        .await;
+    let run = keys(&sweeper, 1, MissingRows::Delete, &[1]).await;
+    // The source has 3 again, and 4.
+    story
+        .load(2, WriteMode::Merge, &[(1, 2, 4), (3, 2, 5), (4, 1, 6)])
+        .await;
+    let did = sweeper.finish(&run).await;
+    assert_eq!((did.rows, did.inserted, did.deleted), (1, 0, 1));
+    story.holds(&[(1, 2, 4), (3, 2, 5), (4, 1, 6)]).await;
+}
+
 pub async fn delete_sync_marks_and_unmarks(at: &dyn Destination) {
     let story = Story::new(at);
     let sweeper = story.beside();

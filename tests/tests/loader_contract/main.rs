@@ -99,6 +99,7 @@ contract! {
         insert_only_adds_by_key,
         scd2_ends_a_version_and_begins_another,
         delete_sync_takes_away_what_was_there_and_is_gone,
+        delete_sync_takes_away_what_a_merge_has_written_again,
     }
     keyed_modes [delta databricks] {
         a_full_reload_of_a_keyed_job_leaves_the_newest_of_a_keys_rows,

@@ -118,6 +118,12 @@ pub(super) fn app_id(job: &JobName, life: &Life) -> String {
     format!("lakeward/{job}/{life}")
 }
 
+/// The application id and the number of the run in a row's tag; `None` if it is no tag of ours.
+pub(super) fn app_id_of(tag: &str) -> Option<(String, u64)> {
+    let (job_and_life, number) = tag.rsplit_once('/')?;
+    Some((format!("lakeward/{job_and_life}"), number.parse().ok()?))
+}
+
 /// The beginning of the names, as the log spells them, of all files that a run wrote.
 pub(super) fn run_prefix(run: &RunId) -> String {
     format!("{DATA}/{run}/")
@@ -144,6 +150,14 @@ mod tests {
         assert_eq!(spelled, "lakeward/x%20y.parquet");
         assert_eq!(place.resolve(&spelled), Some(file));
         assert_eq!(place.resolve("s3://elsewhere/x.parquet"), None);
+    }
+
+    #[test]
+    fn a_tag_tells_the_application_id_of_its_run() {
+        let run = crate::load::delta::tests::run("orders", 42);
+        let found = app_id_of(&run.to_string());
+        assert_eq!(found, Some((app_id(&run.job, &run.life), 42)));
+        assert_eq!((app_id_of("orders"), app_id_of("orders/x")), (None, None));
     }
 
     #[test]

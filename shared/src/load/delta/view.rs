@@ -89,6 +89,11 @@ impl View {
 
     /// The number of the last run of this job and life that the log knows.
     pub fn last_run(&self, engine: &Engine, run: &RunId) -> Result<Option<u64>> {
+        self.last_of(engine, &app_id(&run.job, &run.life))
+    }
+
+    /// The same, by application id.
+    pub fn last_of(&self, engine: &Engine, app_id: &str) -> Result<Option<u64>> {
         if self.properties.contains_key(TRANSACTION_RETENTION) {
             return Err(Error::new(
                 ErrorKind::WarehouseRejected,
@@ -99,7 +104,7 @@ impl View {
         }
         let last = self
             .snapshot
-            .get_app_id_version(&app_id(&run.job, &run.life), engine)
+            .get_app_id_version(app_id, engine)
             .map_err(|e| kernel_error(e, "cannot read the application transactions of the log"))?;
         last.map(|n| u64::try_from(n).or_error(ErrorKind::WarehouseRejected, || "the log holds a negative run".into()))
             .transpose()

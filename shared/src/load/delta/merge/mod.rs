@@ -23,6 +23,7 @@ use crate::model::job::WriteMode;
 use crate::model::run::Outcome;
 
 mod bounds;
+mod earlier;
 mod judge;
 mod shape;
 mod staged;
@@ -31,7 +32,7 @@ mod target;
 use judge::Judge;
 use shape::Shape;
 use staged::{KeyRange, Load, Staged};
-use target::Target;
+use target::{Target, Targets};
 
 /// How much a keyed load may hold and how large its files become.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +58,7 @@ pub(super) struct Rows {
 pub(super) async fn merge(table: &Table, view: &View, work: &Work<'_>, parts: &[Part], budget: Budget) -> Result<Rows> {
     let shape = Shape::of(arrow_schema(view)?, work)?;
     let parts = with_rows(parts);
-    let targets = target::candidates(table, view, &shape, &parts).await?;
+    let targets = Targets::of(table, view, &shape, &parts).await?;
     settle(table, &view.fields, work, &shape, &parts, targets, budget).await
 }
 
@@ -70,7 +71,16 @@ pub(super) async fn newest(
     budget: Budget,
 ) -> Result<Rows> {
     let shape = Shape::of(arrow_schema_of(fields)?, work)?;
-    settle(table, fields, work, &shape, &with_rows(parts), Vec::new(), budget).await
+    settle(
+        table,
+        fields,
+        work,
+        &shape,
+        &with_rows(parts),
+        Targets::default(),
+        budget,
+    )
+    .await
 }
 
 fn with_rows(parts: &[Part]) -> Vec<&Part> {
@@ -83,14 +93,14 @@ async fn settle(
     work: &Work<'_>,
     shape: &Shape,
     parts: &[&Part],
-    mut targets: Vec<Target>,
+    mut targets: Targets,
     budget: Budget,
 ) -> Result<Rows> {
     let adds = matches!(
         shape.mode,
         WriteMode::Merge | WriteMode::InsertOnly | WriteMode::Replace
     );
-    if targets.is_empty() && adds && are_new(table, shape, parts, budget).await? {
+    if targets.files.is_empty() && adds && are_new(table, shape, parts, budget).await? {
         return Ok(as_staged(parts, work));
     }
     let output = Output::new(
@@ -113,13 +123,13 @@ async fn settle(
             }
             Load::Whole(staged) => staged,
         };
-        for target in &mut targets {
-            target.match_with(table, shape, &mut staged, &range, &mut judge).await?;
-        }
+        targets
+            .match_with(table, shape, &mut staged, &range, &mut judge)
+            .await?;
         judge.insert_rest(&staged).await?;
     }
     let mut remove = HashSet::new();
-    for target in targets.iter().filter(|t| t.has_drops()) {
+    for target in targets.files.iter().filter(|t| t.has_drops()) {
         write_survivors(table, shape, target, &mut judge.output).await?;
         remove.insert(target.path.clone());
     }

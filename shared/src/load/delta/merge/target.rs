@@ -3,26 +3,27 @@
 //! Keys are read first; only where one meets is a row group read in full. It refuses to look at files whose statistics
 //! leave no room for the keys at hand.
 
-use std::collections::HashSet;
+use std::sync::Arc;
 
 use arrow::array::{Array as _, AsArray as _, BooleanArray, RecordBatch};
 use arrow::compute::{filter_record_batch, take_record_batch};
-use arrow::datatypes::TimestampMicrosecondType;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimestampMicrosecondType};
 use futures::TryStreamExt as _;
 
 use super::bounds::Bounds;
+use super::earlier::Earlier;
 use super::judge::{Judge, Met, Missed};
 use super::shape::{Gone, Shape, one};
 use super::staged::{KeyRange, Staged};
 use crate::error::{ErrorKind, OrError as _, Result};
 use crate::load::delta::columns::VALID_TO;
 use crate::load::delta::datafile::DataFile;
-use crate::load::delta::kernel::{Engine, blocking};
+use crate::load::delta::kernel::blocking;
 use crate::load::delta::parts::Part;
-use crate::load::delta::place::Place;
 use crate::load::delta::table::Table;
-use crate::load::delta::view::{self, View};
+use crate::load::delta::view::View;
 use crate::model::job::WriteMode;
+use crate::model::table::LINEAGE_RUN;
 
 /// A live file.
 #[derive(Debug)]
@@ -33,85 +34,100 @@ pub(super) struct Target {
     pub bytes: u64,
     /// Whether it carries a deletion vector.
     pub has_deletions: bool,
+    /// Than the version that `Targets::earlier` is.
+    came_later: bool,
     bounds: Option<Bounds>,
     drops: Vec<u64>,
     dropped: u64,
 }
 
-/// The live files that may hold keys of the staged parts; for loads that look for rows that are gone, all of them.
-pub(super) async fn candidates(table: &Table, view: &View, shape: &Shape, parts: &[&Part]) -> Result<Vec<Target>> {
-    let mut staged: Option<Vec<Bounds>> = Some(Vec::new());
-    for part in parts {
-        match Bounds::of_stats(shape, &part.file.stats)? {
-            Some(bounds) => staged.as_mut().into_iter().for_each(|all| all.push(bounds.clone())),
-            None => staged = None,
+/// The live files that a load is held against.
+#[derive(Debug, Default)]
+pub(super) struct Targets {
+    /// Each of them.
+    pub files: Vec<Target>,
+    /// For loads that take away what was there when the source was read, if somebody has written to the table since.
+    pub earlier: Option<Earlier>,
+}
+
+impl Targets {
+    /// Those that may hold keys of the staged parts; for loads that look for rows that are gone, all of them.
+    pub async fn of(table: &Table, view: &View, shape: &Shape, parts: &[&Part]) -> Result<Self> {
+        let mut staged: Option<Vec<Bounds>> = Some(Vec::new());
+        for part in parts {
+            match Bounds::of_stats(shape, &part.file.stats)? {
+                Some(bounds) => staged.as_mut().into_iter().for_each(|all| all.push(bounds.clone())),
+                None => staged = None,
+            }
         }
-    }
-    let is_sync = matches!(shape.gone, Some(Gone::Delete | Gone::Mark(_)));
-    let mut found: Vec<(String, u64, bool, Option<String>)> = Vec::new();
-    let (table, view, planned) = (table.clone(), view.clone(), shape.target_version);
-    let files = blocking(move || {
-        let (engine, place) = (&table.engine, &table.place);
-        // Files that came after the plan may hold rows that the source had not when its keys were read.
-        let before = match is_sync && planned != Some(view.version()) {
-            true => Some(files_of(engine, place, planned)?),
+        let is_sync = matches!(shape.gone, Some(Gone::Delete | Gone::Mark(_)));
+        let earlier = match is_sync && shape.target_version != Some(view.version()) {
+            true => Some(Earlier::read(table, shape.target_version).await?),
             false => None,
         };
-        view.each_file(engine, |file| {
-            if before.as_ref().is_none_or(|before| before.contains(file.path)) {
+        let (engine, view) = (Arc::clone(&table.engine), view.clone());
+        let found = blocking(move || {
+            let mut found: Vec<(String, u64, bool, Option<String>)> = Vec::new();
+            view.each_file(&engine, |file| {
                 found.push((
                     file.path.to_owned(),
                     file.bytes,
                     file.has_deletions,
                     file.stats.map(str::to_owned),
                 ));
+                Ok(())
+            })?;
+            Ok(found)
+        })
+        .await?;
+        let mut files = Vec::new();
+        for (path, bytes, has_deletions, stats) in found {
+            let bounds = Bounds::of_stats(shape, stats.as_deref().unwrap_or_default())?;
+            let may_meet = match (&bounds, &staged) {
+                (Some(bounds), Some(staged)) => staged.iter().any(|s| s.overlap(bounds)),
+                _ => !parts.is_empty(),
+            };
+            if may_meet || shape.gone.is_some() {
+                files.push(Target {
+                    came_later: earlier.as_ref().is_some_and(|earlier| !earlier.has(&path)),
+                    path,
+                    bytes,
+                    has_deletions,
+                    bounds,
+                    drops: Vec::new(),
+                    dropped: 0,
+                });
             }
-            Ok(())
-        })?;
-        Ok(found)
-    })
-    .await?;
-    let mut targets = Vec::new();
-    for (path, bytes, has_deletions, stats) in files {
-        let bounds = Bounds::of_stats(shape, stats.as_deref().unwrap_or_default())?;
-        let may_meet = match (&bounds, &staged) {
-            (Some(bounds), Some(staged)) => staged.iter().any(|s| s.overlap(bounds)),
-            _ => !parts.is_empty(),
-        };
-        if may_meet || shape.gone.is_some() {
-            targets.push(Target {
-                path,
-                bytes,
-                has_deletions,
-                bounds,
-                drops: Vec::new(),
-                dropped: 0,
-            });
         }
+        Ok(Self { files, earlier })
     }
-    Ok(targets)
-}
 
-/// The live files of a version, or none where there was no table.
-fn files_of(engine: &Engine, place: &Place, version: Option<u64>) -> Result<HashSet<String>> {
-    let mut paths = HashSet::new();
-    if let Some(version) = version {
-        view::at(engine, place, version)?.each_file(engine, |file| {
-            paths.insert(file.path.to_owned());
-            Ok(())
-        })?;
-    }
-    Ok(paths)
-}
-
-impl Target {
-    /// Holds one range of staged rows against this file.
+    /// Holds one range of staged rows against all of them.
     pub async fn match_with(
         &mut self,
         table: &Table,
         shape: &Shape,
         staged: &mut Staged,
         range: &KeyRange,
+        judge: &mut Judge<'_>,
+    ) -> Result<()> {
+        for file in &mut self.files {
+            let earlier = self.earlier.as_mut().filter(|_| file.came_later);
+            file.match_with(table, shape, staged, range, earlier, judge).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Target {
+    /// Holds one range of staged rows against this file; of one that came later, against its rows of the earlier version.
+    async fn match_with(
+        &mut self,
+        table: &Table,
+        shape: &Shape,
+        staged: &mut Staged,
+        range: &KeyRange,
+        mut earlier: Option<&mut Earlier>,
         judge: &mut Judge<'_>,
     ) -> Result<()> {
         if self
@@ -128,7 +144,7 @@ impl Target {
             if bounds.is_some_and(|b| !may_matter(shape, staged, range, &b)) {
                 continue;
             }
-            let (met, missed) = find(&file, group, start, shape, staged, range).await?;
+            let (met, missed) = find(&file, group, start, shape, staged, range, earlier.as_deref_mut()).await?;
             self.act(&file, group, start, shape, staged, judge, &met, &missed)
                 .await?;
         }
@@ -230,9 +246,14 @@ async fn find(
     shape: &Shape,
     staged: &mut Staged,
     range: &KeyRange,
+    mut earlier: Option<&mut Earlier>,
 ) -> Result<(Vec<Met>, Vec<Missed>)> {
     let (mut met, mut missed) = (Vec::new(), Vec::new());
-    let mut batches = file.read_group(group, &shape.look)?;
+    let look = match earlier {
+        Some(_) => with_tags(&shape.look),
+        None => Arc::clone(&shape.look),
+    };
+    let mut batches = file.read_group(group, &look)?;
     let mut first = start;
     while let Some(batch) = batches.try_next().await? {
         let keys = shape.key_names.iter().map(|name| one(&batch, name));
@@ -241,6 +262,10 @@ async fn find(
         let ends = match shape.mode {
             WriteMode::Scd2 => Some(one(&batch, VALID_TO)?.as_primitive::<TimestampMicrosecondType>()),
             _ => None,
+        };
+        let held = match earlier.as_deref_mut() {
+            Some(earlier) => Some(earlier.held(one(&batch, LINEAGE_RUN)?.as_string()).await?),
+            None => None,
         };
         for (row, key) in shape.key_rows(&batch)?.iter().enumerate() {
             let flag = flags
@@ -259,7 +284,7 @@ async fn find(
                 _ if shape.mode == WriteMode::Scd2 => flag != Some(false),
                 _ => true,
             };
-            if !matters {
+            if !matters || held.as_ref().is_some_and(|held| !held[row]) {
                 continue;
             }
             if let Some(slot) = slot {
@@ -274,6 +299,13 @@ async fn find(
         first += batch.num_rows();
     }
     Ok((met, missed))
+}
+
+/// These columns and the tag of the run that brought the row.
+fn with_tags(columns: &SchemaRef) -> SchemaRef {
+    let tag = Field::new(LINEAGE_RUN, DataType::Utf8, true);
+    let fields = columns.fields().iter().cloned().chain([Arc::new(tag)]);
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
 fn taken(batch: &RecordBatch, rows: impl Iterator<Item = usize>) -> Result<RecordBatch> {
