@@ -101,8 +101,16 @@ impl Story {
     }
 
     pub fn copies(&self) -> Vec<Arc<Statement>> {
+        self.that_begin("COPY INTO")
+    }
+
+    pub fn merges(&self) -> Vec<Arc<Statement>> {
+        self.that_begin("MERGE INTO")
+    }
+
+    fn that_begin(&self, words: &str) -> Vec<Arc<Statement>> {
         let mut all = self.double().statements();
-        all.retain(|s| s.request.sql.starts_with("COPY INTO"));
+        all.retain(|s| s.request.sql.starts_with(words));
         all
     }
 

@@ -13,7 +13,7 @@ use lakeward::model::message::Message;
 use lakeward::model::table::TableName;
 use lakeward::run::decide::{Rule, Rules};
 use lakeward_tests::both_sides::target_rows;
-use lakeward_tests::double::faults::Point;
+use lakeward_tests::double::faults::{Misbehaviour, On, Point};
 use lakeward_tests::double::statement::{State, Statement};
 use lakeward_tests::double::switches::Overlap;
 use lakeward_tests::in_process::plan;
@@ -200,6 +200,29 @@ async fn a_merge_that_was_given_up_is_refused_when_it_comes() {
     let lease = story.host.services.state.lease(&target).await.expect("a store");
     assert!(lease.expect("it was taken").value.until <= Utc::now());
     story.host.run_on(plan("t")).await;
+    assert_eq!(story.let_go("MERGE INTO", hold).await, "DELTA_METADATA_CHANGED");
+    story.must_be_right().await;
+}
+
+/// A workspace that was moved does not know its id, and it runs on where it is: it is shut out before another one goes out.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs LAKEWARD_TEST_POSTGRES_URL, LAKEWARD_TEST_AZURITE_URL and LAKEWARD_TEST_SPARK_URL: make test"]
+async fn a_merge_that_the_service_does_not_know_any_more_comes_to_nothing() {
+    let story = Story::begin("late_unknown", "cursor = \"at\"", Rules::all()).await;
+    let run = story.host.stage("t").await;
+    let mut hold = story.double().faults().hold("MERGE INTO", Point::Commit, 1);
+    while story.merges().is_empty() {
+        story.host.handle(finish(&run)).await.expect("it goes on");
+    }
+    hold.reached().await;
+    let unknown = Misbehaviour::RefuseSaying {
+        status: 404,
+        text: "The statement 01ef was not found.",
+    };
+    story.double().faults().http(On::Poll, "MERGE INTO", 1, unknown);
+    story.host.run_on(finish(&run)).await;
+    story.must_be_right().await;
+    assert_eq!(story.merges().len(), 2);
     assert_eq!(story.let_go("MERGE INTO", hold).await, "DELTA_METADATA_CHANGED");
     story.must_be_right().await;
 }

@@ -23,8 +23,10 @@ pub(super) struct Earlier {
     view: Option<View>,
     /// As the log spells them.
     files: HashSet<String>,
-    /// By application id, the last run that it holds.
+    /// By application id, the last run that it holds: each is a walk through the log.
     last_runs: HashMap<String, Option<u64>>,
+    /// Whether it holds the run, by tag: a table has many rows of few runs.
+    runs: HashMap<String, bool>,
 }
 
 impl Earlier {
@@ -46,6 +48,7 @@ impl Earlier {
                 view,
                 files,
                 last_runs: HashMap::new(),
+                runs: HashMap::new(),
             })
         })
         .await
@@ -60,12 +63,24 @@ impl Earlier {
     pub async fn held(&mut self, tags: &StringArray) -> Result<Vec<bool>> {
         let mut held = Vec::with_capacity(tags.len());
         for tag in tags {
-            held.push(match tag.and_then(app_id_of) {
-                Some((app_id, run)) => self.last_run(app_id).await?.is_some_and(|last| run <= last),
+            held.push(match tag {
+                Some(tag) => self.holds_run(tag).await?,
                 None => false,
             });
         }
         Ok(held)
+    }
+
+    async fn holds_run(&mut self, tag: &str) -> Result<bool> {
+        if let Some(known) = self.runs.get(tag) {
+            return Ok(*known);
+        }
+        let holds = match app_id_of(tag) {
+            Some((app_id, run)) => self.last_run(app_id).await?.is_some_and(|last| run <= last),
+            None => false,
+        };
+        self.runs.insert(tag.to_owned(), holds);
+        Ok(holds)
     }
 
     async fn last_run(&mut self, app_id: String) -> Result<Option<u64>> {
