@@ -173,6 +173,14 @@ fn target_is_gone(work: &Work<'_>) -> Error {
     )
 }
 
+/// The refusal of a target for `delete_sync` that nobody has filled yet.
+pub(crate) fn nothing_to_sync(target: &TableName) -> Error {
+    Error::new(
+        ErrorKind::Config,
+        format!("cannot find table {target} for delete_sync: run the job that fills it first"),
+    )
+}
+
 /// Jobs of other configurations put themselves down in the target as well, and so did those that are no more: who of them
 /// still is there, only the user knows. A run that replaces all rows asks each time: one may have come since the last.
 pub fn refuse_rows_of_others(work: &Work<'_>, fed_by: &BTreeMap<JobName, Life>) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::load::window::TargetWindow;
-use crate::load::would_replace_rows_of;
+use crate::load::{nothing_to_sync, would_replace_rows_of};
 use crate::model::job::{ConsistencyWish, Contract, Job, JobName, WriteMode};
 use crate::model::run::{Claim, LoadRecord, LoadStatus, Reload, ReloadRange, RunDocument, RunKind, RunPlan};
 use crate::model::watermark::RunNumber;
@@ -26,9 +26,13 @@ pub(super) async fn draft(job: &Job, reload: Option<&Reload>, state: &JobState, 
     let doing = |e: Error| e.while_doing(format!("cannot plan job {}", job.name));
     services.loader.takes(mode(job, reload)).map_err(doing)?;
     refuse_nonsense(job, reload, state)?;
-    // Before the source is read: what comes into the target from now on may be newer than the keys.
+    // Before the source is read: what comes into the target from now on may be newer than the keys. Keys that were read
+    // before there was a target say nothing of it: a run of them would wait, and take rows away that came since.
     let target_version = match job.write {
-        WriteMode::DeleteSync => services.loader.version(&job.target).await?,
+        WriteMode::DeleteSync => match services.loader.version(&job.target).await.map_err(doing)? {
+            None => return Err(doing(nothing_to_sync(&job.target))),
+            known => known,
+        },
         _ => None,
     };
     let request = PlanRequest {

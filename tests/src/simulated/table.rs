@@ -163,8 +163,8 @@ impl Table {
     }
 
     /// `delete_sync`: what stood here before the keys were read, is not among them, and was not written since.
-    pub fn sync(&mut self, keys: &[Row], before: Option<u64>) -> Outcome {
-        let old = before.map_or(self.rows.as_slice(), |version| self.as_of(version));
+    pub fn sync(&mut self, keys: &[Row], before: u64) -> Outcome {
+        let old = self.as_of(before);
         let is_there = |held: &Held| keys.iter().any(|key| key.id == held.row.id);
         let gone: Vec<Held> = old.iter().filter(|held| !is_there(held)).cloned().collect();
         self.commit();

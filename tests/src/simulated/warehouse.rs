@@ -275,6 +275,6 @@ fn write(table: &mut Table, statement: &Statement, rows: Vec<Row>, keyed: &Keyed
         WriteMode::Merge => table.merge(rows, keyed, true),
         WriteMode::InsertOnly => table.merge(rows, keyed, false),
         WriteMode::Scd2 => table.versions(rows, keyed, is_whole),
-        WriteMode::DeleteSync => table.sync(&rows, before),
+        WriteMode::DeleteSync => table.sync(&rows, before.expect("planned on a target")),
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch};
 use chrono::TimeDelta;
 use lakeward::error::ErrorKind;
-use lakeward::model::job::{MissingRows, WriteMode};
+use lakeward::model::job::{JobName, MissingRows, WriteMode};
 use lakeward::model::run::{Cursor, OtherRows, Outcome, Reload, ReloadRange, RunKind, RunPlan};
 use lakeward::model::table::{Column, ColumnType};
 
@@ -179,6 +179,30 @@ pub async fn delete_sync_takes_away_what_a_merge_has_written_again(at: &dyn Dest
     let did = sweeper.finish(&run).await;
     assert_eq!((did.rows, did.inserted, did.deleted), (1, 0, 1));
     story.holds(&[(1, 2, 4), (3, 2, 5), (4, 1, 6)]).await;
+}
+
+/// Of a job whose first run comes when another one has had many: numbers of two jobs are not compared.
+pub async fn delete_sync_leaves_what_another_job_brought_since(at: &dyn Destination) {
+    let story = Story::new(at);
+    let sweeper = story.beside();
+    let other = Story {
+        job: JobName::parse("sales").expect("a name"),
+        ..story.beside()
+    };
+    for (number, version) in [(1, 1), (2, 2), (3, 3)] {
+        story
+            .load(number, WriteMode::Merge, &[(1, version, 1), (2, 1, 2)])
+            .await;
+    }
+    let run = keys(&sweeper, 1, MissingRows::Mark("gone".into()), &[1]).await;
+    other.load(1, WriteMode::Merge, &[(3, 1, 3)]).await;
+    // Its file is written again, with the first job's row of the same time.
+    story.load(4, WriteMode::Merge, &[(1, 4, 4), (4, 1, 4)]).await;
+    other.load(2, WriteMode::Merge, &[(4, 2, 5)]).await;
+    let did = sweeper.finish(&run).await;
+    assert_eq!((did.inserted, did.updated, did.deleted), (0, 1, 0));
+    let marks = ["1|", "2|true", "3|", "4|"];
+    assert_eq!(at.rows(&story.target, &["id", "gone"]).await, marks);
 }
 
 pub async fn delete_sync_marks_and_unmarks(at: &dyn Destination) {

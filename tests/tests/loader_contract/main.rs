@@ -108,6 +108,7 @@ contract! {
         a_row_that_comes_back_as_it_was_is_not_taken_for_gone,
         a_target_with_history_takes_no_other_keyed_mode,
         a_version_begins_when_the_one_before_has_ended,
+        delete_sync_leaves_what_another_job_brought_since,
         delete_sync_marks_and_unmarks,
         scd2_takes_rows_of_other_modes_for_current,
     }

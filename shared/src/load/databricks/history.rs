@@ -1,6 +1,6 @@
-//! The newest commits of a target, for people. No rule reads them.
+//! The newest commits of a target, for people, and the number of the very newest, which `delete_sync` looks back at.
 //!
-//! It refuses to fail over what it does not understand: an entry without a number or a time is left out.
+//! It refuses to fail people over what it does not understand: an entry without a number or a time is left out.
 
 use std::collections::BTreeMap;
 
@@ -10,16 +10,32 @@ use super::Databricks;
 use super::client::{Failure, Rows, SqlVerdict, Statement};
 use super::render::look;
 use super::render::quote::Object;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::load::HistoryEntry;
 
 /// Newest first.
 pub(super) async fn history(loader: &Databricks, target: &Object, limit: usize) -> Result<Vec<HistoryEntry>> {
+    let rows = told(loader, target, limit).await?.unwrap_or_default();
+    Ok((0..rows.values.len()).filter_map(|row| entry(&rows, row)).collect())
+}
+
+/// The number of the newest; `None` if there is no table.
+pub(super) async fn newest(loader: &Databricks, target: &Object) -> Result<Option<u64>> {
+    let Some(rows) = told(loader, target, 1).await? else {
+        return Ok(None);
+    };
+    let version = rows.count("version");
+    version.map(Some).ok_or_else(|| {
+        let text = format!("cannot tell the version of {}: its history has no number", target.sql);
+        Error::new(ErrorKind::WarehouseRejected, text)
+    })
+}
+
+async fn told(loader: &Databricks, target: &Object, limit: usize) -> Result<Option<Rows>> {
     let asked = Statement::brief("history", look::history(target, limit));
     match loader.client.run(&asked).await {
-        Err(e) if e.says(SqlVerdict::Missing) => Ok(Vec::new()),
-        Err(e) => Err(Failure::into_error(e)),
-        Ok(rows) => Ok((0..rows.values.len()).filter_map(|row| entry(&rows, row)).collect()),
+        Err(e) if e.says(SqlVerdict::Missing) => Ok(None),
+        other => other.map(Some).map_err(Failure::into_error),
     }
 }
 

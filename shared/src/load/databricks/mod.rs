@@ -269,8 +269,7 @@ impl Loader for Databricks {
     }
 
     async fn version(&self, target: &TableName) -> Result<Option<u64>> {
-        let newest = history::history(self, &self.object(target)?, 1).await?;
-        Ok(newest.first().map(|entry| entry.version))
+        history::newest(self, &self.object(target)?).await
     }
 
     async fn prepare(&self, work: &Work<'_>) -> Result<()> {

@@ -17,7 +17,7 @@ use super::render::table::{
 };
 use crate::error::{Error, ErrorKind, Result, Retry};
 use crate::load::claims::{claim, fed_no_more, holds_history};
-use crate::load::{Work, refuse_rows_of_others, target_is_gone};
+use crate::load::{Work, nothing_to_sync, refuse_rows_of_others, target_is_gone};
 use crate::model::job::{MissingRows, WriteMode};
 use crate::model::run::{Claim, RunPlan};
 use crate::model::table::{ColumnType, LINEAGE_RUN};
@@ -81,13 +81,7 @@ pub(super) async fn needed(loader: &Databricks, work: &Work<'_>) -> Result<(Live
 
 fn create(loader: &Databricks, work: &Work<'_>, target: &Object) -> Result<String> {
     if work.plan.mode == WriteMode::DeleteSync {
-        return Err(Error::new(
-            ErrorKind::Config,
-            format!(
-                "cannot find table {} for delete_sync: run the job that fills it first",
-                work.plan.target
-            ),
-        ));
+        return Err(nothing_to_sync(&work.plan.target));
     }
     if work.plan.claim == Claim::Continue {
         return Err(target_is_gone(work));

@@ -17,7 +17,7 @@ use super::table::{Table, Tries, Try};
 use super::view::View;
 use crate::error::{Error, ErrorKind, Result};
 use crate::load::claims::{self, fed_no_more};
-use crate::load::{Work, refuse_rows_of_others, target_is_gone};
+use crate::load::{Work, nothing_to_sync, refuse_rows_of_others, target_is_gone};
 use crate::model::job::WriteMode;
 use crate::model::run::Claim;
 
@@ -55,7 +55,7 @@ async fn prepare_once(table: &Table, work: &Work<'_>) -> Result<Try<()>> {
     }
     let feeders = claim(&view, work)?;
     if is_placeholder && work.plan.mode == WriteMode::DeleteSync {
-        return Err(nothing_to_sync(work));
+        return Err(nothing_to_sync(&work.plan.target));
     }
     let (fields, operation, widens) = if is_placeholder {
         (Some(new_table(work.plan)?), "REPLACE COLUMNS", false)
@@ -95,7 +95,7 @@ pub(super) enum Purpose {
 /// Creates the table.
 pub(super) async fn create(table: &Table, work: &Work<'_>, purpose: Purpose) -> Result<Try<()>> {
     if work.plan.mode == WriteMode::DeleteSync {
-        return Err(nothing_to_sync(work));
+        return Err(nothing_to_sync(&work.plan.target));
     }
     let fields = new_table(work.plan)?;
     check_surroundings(table).await?;
@@ -115,16 +115,6 @@ pub(super) async fn create(table: &Table, work: &Work<'_>, purpose: Purpose) -> 
         ..Change::default()
     };
     Ok(Try::after(table.create(fields, change, new).await?, |_| ()))
-}
-
-fn nothing_to_sync(work: &Work<'_>) -> Error {
-    Error::new(
-        ErrorKind::Config,
-        format!(
-            "cannot find table {} for delete_sync: run the job that fills it first",
-            work.plan.target
-        ),
-    )
 }
 
 /// What a commit of ours tells about its run.

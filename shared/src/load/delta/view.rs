@@ -89,11 +89,6 @@ impl View {
 
     /// The number of the last run of this job and life that the log knows.
     pub fn last_run(&self, engine: &Engine, run: &RunId) -> Result<Option<u64>> {
-        self.last_of(engine, &app_id(&run.job, &run.life))
-    }
-
-    /// The same, by application id.
-    pub fn last_of(&self, engine: &Engine, app_id: &str) -> Result<Option<u64>> {
         if self.properties.contains_key(TRANSACTION_RETENTION) {
             return Err(Error::new(
                 ErrorKind::WarehouseRejected,
@@ -102,6 +97,11 @@ impl View {
                 ),
             ));
         }
+        self.last_of(engine, &app_id(&run.job, &run.life))
+    }
+
+    /// The same, by application id, of a log that may have forgotten it.
+    pub fn last_of(&self, engine: &Engine, app_id: &str) -> Result<Option<u64>> {
         let last = self
             .snapshot
             .get_app_id_version(app_id, engine)

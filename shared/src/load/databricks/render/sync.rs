@@ -5,7 +5,7 @@
 
 use super::quote::{Object, identifier};
 use super::source::{IS_ROW, guarded, keys, same_key};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::load::Work;
 use crate::model::job::MissingRows;
 use crate::model::table::LINEAGE_RUN;
@@ -14,10 +14,14 @@ use crate::model::table::LINEAGE_RUN;
 pub(in super::super) fn sync(work: &Work<'_>, target: &Object, staging: &Object) -> Result<String> {
     let tag = identifier(LINEAGE_RUN)?;
     let keys = keys(work)?;
-    let before = match work.plan.target_version {
-        Some(version) => format!("{} VERSION AS OF {version}", target.sql),
-        None => target.sql.clone(),
+    let Some(version) = work.plan.target_version else {
+        let text = format!(
+            "cannot load run {}: it was planned before {} was there, so what came since cannot be told apart: it is given up and read again",
+            work.run, work.plan.target
+        );
+        return Err(Error::new(ErrorKind::WarehouseRejected, text).run_is_lost());
     };
+    let before = format!("{} VERSION AS OF {version}", target.sql);
     let old: Vec<String> = keys.iter().map(|k| format!("o.{k}")).collect();
     let mut rows = format!(
         "    SELECT DISTINCT {}, o.{tag}, k.{IS_ROW} IS NULL AS `_lakeward_is_gone`\n    \

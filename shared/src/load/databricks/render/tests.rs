@@ -13,6 +13,7 @@ use super::table::{
     add_columns, create_staging, create_target, drop_not_null, drop_primary_key, set_tags, unset_properties, widen,
 };
 use super::*;
+use crate::error::Fate;
 use crate::load::databricks::columns::{Wanted, lineage};
 use crate::load::databricks::tests::fixture::{files, plan, run_id, work};
 use crate::model::job::{ClusterBy, Lineage, MissingRows, WriteMode};
@@ -252,8 +253,17 @@ fn delete_sync_takes_away_what_was_there_before_the_keys_were_read() {
 fn delete_sync_marks_and_unmarks() {
     let mut plan = plan(WriteMode::DeleteSync);
     plan.on_missing = MissingRows::Mark("is_gone".into());
-    plan.target_version = None;
     insta::assert_snapshot!(shown(&plan, 1, |w| sync(w, &target(), &staging())));
+}
+
+/// The rows of now are no measure: they may have come after the keys were read.
+#[test]
+fn delete_sync_without_a_version_to_look_back_at_is_given_up() {
+    let mut plan = plan(WriteMode::DeleteSync);
+    plan.target_version = None;
+    let (run, files) = (run_id(), files(1));
+    let error = sync(&work(&run, &plan, &files), &target(), &staging()).unwrap_err();
+    assert_eq!(error.fate(), Fate::RunIsLost, "{error}");
 }
 
 #[test]

@@ -134,6 +134,16 @@ async fn no_text_shows_the_token() {
     assert!(!format!("{loader:?} {error:?} {}", error.chain()).contains("hunter2"));
 }
 
+/// What is not understood is not taken for a table that is not there.
+#[tokio::test]
+async fn a_history_without_a_number_tells_no_version() {
+    for (number, expected) in [("17", Some(Some(17))), ("x", None)] {
+        let (_answerer, loader) = answering(move |_| succeeded(&["version"], &[&[Some(number)]])).await;
+        let told = loader.version(&TableName::parse("orders").unwrap()).await;
+        assert_eq!(told.ok(), expected, "{number}");
+    }
+}
+
 #[test]
 fn parts_are_staged_numbered_in_the_runs_own_folder() {
     let loader = loader_at("http://127.0.0.1:1", Arc::default());

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array as _, StringArray};
 
-use crate::error::Result;
+use crate::error::{Result, Retry};
 use crate::load::delta::kernel::{Engine, blocking};
 use crate::load::delta::place::app_id_of;
 use crate::load::delta::table::Table;
@@ -21,8 +21,6 @@ pub(super) struct Earlier {
     engine: Arc<Engine>,
     /// `None` if there was no table.
     view: Option<View>,
-    /// As the log spells them.
-    files: HashSet<String>,
     /// By application id, the last run that it holds: each is a walk through the log.
     last_runs: HashMap<String, Option<u64>>,
     /// Whether it holds the run, by tag: a table has many rows of few runs.
@@ -30,8 +28,9 @@ pub(super) struct Earlier {
 }
 
 impl Earlier {
-    /// Reads it.
-    pub async fn read(table: &Table, version: Option<u64>) -> Result<Self> {
+    /// Reads it, and which files it had, as the log spells them. A run that looks back at a version which nobody can read
+    /// any more is lost.
+    pub async fn read(table: &Table, version: Option<u64>) -> Result<(Self, HashSet<String>)> {
         let table = table.clone();
         blocking(move || {
             let (engine, place) = (table.engine, table.place);
@@ -43,24 +42,23 @@ impl Earlier {
                     Ok(())
                 })?;
             }
-            Ok(Self {
+            let earlier = Self {
                 engine,
                 view,
-                files,
                 last_runs: HashMap::new(),
                 runs: HashMap::new(),
-            })
+            };
+            Ok((earlier, files))
         })
         .await
-    }
-
-    /// Whether a file was there.
-    pub fn has(&self, path: &str) -> bool {
-        self.files.contains(path)
+        .map_err(|e| match e.kind().retry() {
+            Retry::Later => e,
+            Retry::NotBeforeSomebodyActs => e.run_is_lost(),
+        })
     }
 
     /// Which rows of a later file were there, by their tags.
-    pub async fn held(&mut self, tags: &StringArray) -> Result<Vec<bool>> {
+    pub async fn rows_held(&mut self, tags: &StringArray) -> Result<Vec<bool>> {
         let mut held = Vec::with_capacity(tags.len());
         for tag in tags {
             held.push(match tag {

@@ -34,7 +34,7 @@ pub(super) struct Target {
     pub bytes: u64,
     /// Whether it carries a deletion vector.
     pub has_deletions: bool,
-    /// Than the version that `Targets::earlier` is.
+    /// Whether it came after `Targets::earlier`.
     came_later: bool,
     bounds: Option<Bounds>,
     drops: Vec<u64>,
@@ -65,6 +65,7 @@ impl Targets {
             true => Some(Earlier::read(table, shape.target_version).await?),
             false => None,
         };
+        let (earlier, earlier_files) = earlier.unzip();
         let (engine, view) = (Arc::clone(&table.engine), view.clone());
         let found = blocking(move || {
             let mut found: Vec<(String, u64, bool, Option<String>)> = Vec::new();
@@ -89,7 +90,7 @@ impl Targets {
             };
             if may_meet || shape.gone.is_some() {
                 files.push(Target {
-                    came_later: earlier.as_ref().is_some_and(|earlier| !earlier.has(&path)),
+                    came_later: earlier_files.as_ref().is_some_and(|files| !files.contains(&path)),
                     path,
                     bytes,
                     has_deletions,
@@ -264,7 +265,7 @@ async fn find(
             _ => None,
         };
         let held = match earlier.as_deref_mut() {
-            Some(earlier) => Some(earlier.held(one(&batch, LINEAGE_RUN)?.as_string()).await?),
+            Some(earlier) => Some(earlier.rows_held(one(&batch, LINEAGE_RUN)?.as_string()).await?),
             None => None,
         };
         for (row, key) in shape.key_rows(&batch)?.iter().enumerate() {
