@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array as _, StringArray};
 
-use crate::error::{Result, Retry};
+use crate::error::{ErrorKind, Result};
 use crate::load::delta::kernel::{Engine, blocking};
 use crate::load::delta::place::app_id_of;
 use crate::load::delta::table::Table;
@@ -28,8 +28,8 @@ pub(super) struct Earlier {
 }
 
 impl Earlier {
-    /// Reads it, and which files it had, as the log spells them. A run that looks back at a version which nobody can read
-    /// any more is lost.
+    /// Reads it, and which files it had, as the log spells them. A run that looks back at a version which is not kept any
+    /// more is lost.
     pub async fn read(table: &Table, version: Option<u64>) -> Result<(Self, HashSet<String>)> {
         let table = table.clone();
         blocking(move || {
@@ -51,9 +51,10 @@ impl Earlier {
             Ok((earlier, files))
         })
         .await
-        .map_err(|e| match e.kind().retry() {
-            Retry::Later => e,
-            Retry::NotBeforeSomebodyActs => e.run_is_lost(),
+        .map_err(|e| match e.kind() {
+            // Cleaned away. A store that is busy or refuses may show it again.
+            ErrorKind::WarehouseRejected => e.run_is_lost(),
+            _ => e,
         })
     }
 

@@ -1,7 +1,7 @@
 //! merge, scd2 and `delete_sync`, by example.
 
 use super::*;
-use crate::error::ErrorKind;
+use crate::error::{ErrorKind, Fate};
 use crate::load::delta::columns::{IS_CURRENT, VALID_FROM, VALID_TO};
 use crate::model::job::MissingRows;
 use crate::model::run::Cursor;
@@ -373,6 +373,22 @@ async fn delete_sync_marks_what_is_gone_and_unmarks_what_is_back() {
             ["1|a|".to_owned(), format!("2|b|{marked}")]
         );
     }
+}
+
+/// What came after it cannot be told apart any more: the next run reads the keys again.
+#[tokio::test]
+async fn delete_sync_is_given_up_if_the_version_that_it_looks_back_at_is_not_kept() {
+    let world = World::new();
+    let filled = plan(WriteMode::Merge);
+    world
+        .load(&run("orders", 1), &filled, &[rows(&[(1, "a")])])
+        .await
+        .unwrap();
+    let mut sync = sync_plan(&world, MissingRows::Delete).await;
+    sync.target_version = Some(99);
+    let error = world.load(&run("sync", 1), &sync, &[keys(&[2])]).await.unwrap_err();
+    assert_eq!(error.fate(), Fate::RunIsLost, "{}", error.chain());
+    assert_eq!(world.rows(&filled).await, ["1|a"]);
 }
 
 #[tokio::test]
