@@ -197,10 +197,6 @@ fn a_file_that_vanishes_leaves_no_half_of_a_run() {
 fn a_copy_that_fails_by_itself_loses_and_doubles_no_row() {
     holds("append, COPY may fail, 2 workers", may_fail(bounds(WriteMode::Append)));
     holds(
-        "append, 2 COPYs that may fail, 3 statements",
-        may_fail(two_copies(2, 3)),
-    );
-    holds(
         "append, 2 COPYs that may fail, 4 statements, 1 worker",
         may_fail(two_copies(1, 4)),
     );
